@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The software x86-64 CPU: creation, running, and what other threads may do to it.
+ *
+ * A cpu_set is all vCPUs of one VM. Each vCPU runs on a thread of its own (cpu_run); it touches the
+ * rest of the machine only through struct mem and struct cpu_io_ops. */
+#ifndef VMDECK_CPU_CPU_H
+#define VMDECK_CPU_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/base/err.h"
+#include "vmm/cpu/cpuid.h"
+#include "vmm/cpu/x86.h"
+#include "vmm/mem/mem.h"
+
+/* What a vCPU asks of the machine. Called on vCPU threads with no lock held; the callee locks. */
+struct cpu_io_ops {
+    uint64_t (*pio_read)(void *opaque, uint16_t port, unsigned size);
+    void (*pio_write)(void *opaque, uint16_t port, uint64_t value, unsigned size);
+    uint64_t (*mmio_read)(void *opaque, uint64_t gpa, unsigned size);
+    void (*mmio_write)(void *opaque, uint64_t gpa, uint64_t value, unsigned size);
+    /* INTA cycle of the PIC: the vector. */
+    uint8_t (*pic_ack)(void *opaque);
+    /* EOI of a level-triggered vector, for the IOAPIC. */
+    void (*ioapic_eoi)(void *opaque, uint8_t vector);
+};
+
+enum cpu_exit {
+    CPU_EXIT_KICK,     /* cpu_kick was called; nothing is wrong */
+    CPU_EXIT_SHUTDOWN, /* triple fault */
+};
+
+struct cpu;
+struct cpu_set;
+
+struct cpu_set_cfg {
+    struct mem *mem;
+    struct clock *clock; /* LAPIC timers */
+    const struct cpu_io_ops *io;
+    void *io_opaque;
+    unsigned count; /* 1 to 64 */
+    enum cpu_model model;
+};
+
+struct cpu_set *cpu_set_new(const struct cpu_set_cfg *cfg, struct err *e);
+void cpu_set_free(struct cpu_set *set);
+struct cpu *cpu_get(struct cpu_set *set, unsigned index);
+
+/* Runs on the caller's thread, which becomes this vCPU's thread. Sleeps inside while halted. */
+enum cpu_exit cpu_run(struct cpu *cpu);
+/* Any thread: cpu_run returns CPU_EXIT_KICK within a bounded time, also when it is called later. */
+void cpu_kick(struct cpu *cpu);
+
+/* Only while the vCPU is not in cpu_run. */
+void cpu_get_state(struct cpu *cpu, struct x86_state *out);
+void cpu_set_state(struct cpu *cpu, const struct x86_state *in);
+/* Executes exactly one instruction (or delivers one pending event); for KVM's fallback, single step
+ * and tests. Uses no LAPIC: interrupts are the caller's business. Returns false on triple fault. */
+bool cpu_step(struct cpu *cpu);
+
+/* Any thread. INTR output of the PIC, wired to LINT0 of every local APIC (the BSP takes it). */
+void cpu_set_extint(struct cpu_set *set, bool level);
+/* Any thread. A write to the MSI window: address FEExxxxxh and data (SDM vol. 3A 11.11). */
+void cpu_msi(struct cpu_set *set, uint64_t address, uint32_t data);
+void cpu_nmi(struct cpu *cpu);
+
+struct cpu_stats {
+    uint64_t instructions, exceptions, interrupts, pio, mmio, tlb_fills, code_flushes;
+    uint64_t halted_ns;
+};
+/* Any thread; values may lag. */
+void cpu_get_stats(struct cpu *cpu, struct cpu_stats *out);
+
+#endif

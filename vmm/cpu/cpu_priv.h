@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inside of the software CPU, for the files below vmm/cpu/ and their tests.
+ *
+ * One decoded instruction is a struct insn with its handler; handlers run one after another over a
+ * decoded block. A handler either completes, leaving every architectural effect in struct cpu, or
+ * raises (cpu_raise does not return: siglongjmp to the run loop) with NO register, flag or memory
+ * effect committed, except where the architecture says so (REP progress, A/D bits). So: read operands,
+ * probe what will be written (mem_probe_write), compute, then commit.
+ *
+ * RIP: while a handler runs c->s.rip is still the address of the instruction; the run loop adds the
+ * length after the handler unless the handler set c->branched (control flow). */
+#ifndef VMDECK_CPU_CPU_PRIV_H
+#define VMDECK_CPU_CPU_PRIV_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/bits.h"
+#include "vmm/base/thread.h"
+#include "vmm/cpu/cpu.h"
+
+struct insn;
+typedef void insn_fn(struct cpu *c, const struct insn *i);
+
+/* What decoding depends on; part of the key of a decoded block. */
+#define MODE_CODE64 1u  /* CS.L in long mode */
+#define MODE_CODE32 2u  /* default operand and address size 32; neither: 16 */
+#define MODE_SS32   4u  /* stack pointer is ESP (SS.B); ignored in 64-bit code */
+#define MODE_PE     8u  /* protected mode, not virtual-8086 */
+#define MODE_VM86   16u /* virtual-8086 */
+
+#define REG_NONE 0xff
+#define REG_RIP  0xfe
+
+#define INSN_LOCK  1u
+#define INSN_REP   2u /* F3 as a repeat prefix */
+#define INSN_REPNE 4u /* F2 as a repeat prefix */
+#define INSN_REX   8u /* any REX: byte registers 4-7 are SPL..DIL, not AH..BH */
+#define INSN_MEM   16u /* the ModRM operand is memory */
+
+/* One decoded instruction, made from Zydis' answer by decode/decode.c. Which of reg and rm is the
+ * destination is the handler's knowledge. */
+struct insn {
+    insn_fn *exec;
+    uint8_t len;
+    uint8_t flags;     /* INSN_* */
+    uint8_t opsize;    /* effective operand size in bytes: 1, 2, 4, 8 */
+    uint8_t addrsize;  /* effective address size: 2, 4, 8 */
+    uint8_t seg;       /* segment of the memory operand, overrides applied (enum x86_sreg) */
+    uint8_t base, index, scale; /* GPR numbers, REG_RIP or REG_NONE; scale 1, 2, 4, 8 */
+    uint8_t reg;       /* ModRM.reg with REX/VEX.R */
+    uint8_t rm;        /* ModRM.rm with REX/VEX.B when a register, or the register in the opcode */
+    uint8_t vvvv;      /* VEX second source register, REG_NONE without */
+    uint8_t cond;      /* condition code 0-15 of Jcc, SETcc, CMOVcc */
+    uint16_t mnemonic; /* ZydisMnemonic */
+    uint8_t memsize;   /* bytes of the memory operand, 0 when none or more than 255 */
+    uint8_t mode;      /* MODE_* it was decoded for */
+    int64_t disp;
+    uint64_t imm;      /* sign-extended to 64 bits; second immediate of ENTER/far in aux */
+    uint64_t aux;      /* second immediate; or a pointer owned by the handler's module (vec thunk) */
+    uint8_t bytes[15];
+    uint8_t pad;
+};
+
+/* ---- software TLB ---- */
+
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+
+/* Direct mapped, one array per access right the current privilege may have. A hit means: tag equals
+ * the page's linear address; host = linear + addend. Entries that need the slow path (MMIO, page with
+ * code or clean log for writes, watchpoint) carry TLB_SLOW in the tag and so never hit. */
+#define TLB_SLOW 1u
+struct tlb_entry {
+    uint64_t read, write, exec; /* tags: linear page address | flags, or TLB_EMPTY */
+    uint64_t addend;
+};
+#define TLB_EMPTY UINT64_MAX
+
+/* Which set of entries: user accesses, supervisor, supervisor with SMAP overridden by EFLAGS.AC. */
+enum mmu_index { MMU_KERNEL, MMU_USER, MMU_KERNEL_AC, MMU_COUNT };
+
+struct cpu {
+    struct x86_state s; /* rflags: arithmetic flags may be lazy, see flags.h; use cpu_flags() */
+
+    /* ---- derived from s; recomputed by cpu_mode_changed ---- */
+    uint8_t mode;         /* MODE_* */
+    uint8_t cpl;
+    uint8_t mmu;          /* enum mmu_index for data */
+    bool long_mode;       /* EFER.LMA */
+
+    /* ---- running ---- */
+    bool branched;        /* the handler set s.rip itself */
+    bool end_block;       /* mode, mapping or code changed: look up again after this instruction */
+    sigjmp_buf raise_env;
+    struct cpu_set *set;
+    unsigned index;
+    _Atomic uint32_t pending; /* CPU_PENDING_*, polled between blocks and at back edges */
+    struct lapic *lapic;
+    struct cpu_stats stats;
+
+    struct tlb_entry tlb[MMU_COUNT][TLB_SIZE];
+
+    struct vec_ctx *vec;   /* interp/vec: thunk cache, host FPU image */
+    struct code_cache *code;
+    struct cpu_ext *ext;   /* whatever the core keeps besides */
+};
+
+/* ---- raising (never return) ---- */
+
+_Noreturn void cpu_raise(struct cpu *c, unsigned vector);
+_Noreturn void cpu_raise_err(struct cpu *c, unsigned vector, uint32_t error);
+_Noreturn void cpu_raise_pf(struct cpu *c, uint64_t gva, uint32_t error);
+#define cpu_ud(c)      cpu_raise(c, X86_UD)
+#define cpu_gp(c, err) cpu_raise_err(c, X86_GP, err)
+
+/* ---- guest memory by linear address (mmu/access.c). Sizes 1 to 32; page crossing, MMIO, dirty log
+ * and self-modifying code are handled inside; page faults raised before anything is written. ---- */
+
+uint64_t mem_ld(struct cpu *c, uint64_t linear, unsigned size); /* 1, 2, 4, 8 */
+void mem_st(struct cpu *c, uint64_t linear, uint64_t value, unsigned size);
+void mem_ld_bytes(struct cpu *c, uint64_t linear, void *dst, unsigned size); /* any size to 4096 */
+void mem_st_bytes(struct cpu *c, uint64_t linear, const void *src, unsigned size);
+/* Raises what a write of size bytes would raise, writes nothing. */
+void mem_probe_write(struct cpu *c, uint64_t linear, unsigned size);
+/* As supervisor whatever CPL is (descriptor tables, TSS, IDT). */
+uint64_t mem_ld_sys(struct cpu *c, uint64_t linear, unsigned size);
+void mem_st_sys(struct cpu *c, uint64_t linear, uint64_t value, unsigned size);
+/* Host address for an atomic read-modify-write of size bytes that does not cross a page, or NULL: MMIO
+ * or page crossing, then do it under cpu_exclusive. Write-probed; after the operation call mem_rmw_done,
+ * which reports stores to code pages and to the dirty log. */
+void *mem_rmw(struct cpu *c, uint64_t linear, unsigned size);
+void mem_rmw_done(struct cpu *c, uint64_t linear, unsigned size);
+/* Stops the other vCPUs at an instruction boundary (split or MMIO LOCK). Nested calls are not allowed. */
+void cpu_exclusive_begin(struct cpu *c);
+void cpu_exclusive_end(struct cpu *c);
+
+/* Effective address of the memory operand: offset within the segment, wrapped to the address size. */
+uint64_t insn_offset(struct cpu *c, const struct insn *i);
+/* Linear address of an access of size bytes at offset in segment seg: checks limit, type and canonical
+ * form (raises #GP or #SS), alignment when AC is on, adds the base. */
+uint64_t seg_linear(struct cpu *c, unsigned seg, uint64_t offset, unsigned size, bool write);
+/* Both in one: what most handlers call. */
+uint64_t insn_linear(struct cpu *c, const struct insn *i, unsigned size, bool write);
+
+/* ---- flags ---- */
+
+/* RFLAGS with the arithmetic flags materialised. */
+uint64_t cpu_flags(struct cpu *c);
+/* Sets the six arithmetic flags (only bits of X86_STATUS_FLAGS in f count). */
+void cpu_set_status_flags(struct cpu *c, uint32_t f);
+
+/* ---- control state ---- */
+
+/* After any change of CR0, CR4, EFER, CS, SS, CPL, RFLAGS.VM or AC. Sets end_block when needed. */
+void cpu_mode_changed(struct cpu *c);
+void tlb_flush_all(struct cpu *c);               /* global pages too */
+void tlb_flush_nonglobal(struct cpu *c);
+void tlb_flush_page(struct cpu *c, uint64_t linear);
+
+/* ---- vectors and x87 (interp/vec_*.c): called by the decoder for every instruction that works on
+ * x87, MMX, XMM or YMM registers (and their moves, conversions, FXSAVE/XSAVE family, EMMS, LDMXCSR).
+ * Sets i->exec and i->aux; returns false when this module does not know the instruction (then #UD).
+ * zinsn and zops are ZydisDecodedInstruction and ZydisDecodedOperand[10] of the same instruction. ---- */
+bool vec_decode(struct cpu *c, struct insn *i, const void *zinsn, const void *zops);
+struct vec_ctx *vec_ctx_new(struct err *e);
+void vec_ctx_free(struct vec_ctx *v);
+/* #NM/#UD as CR0.EM, TS, CR4.OSFXSR, OSXSAVE and XCR0 ask for; see SDM vol. 2A 2.4 and vol. 3A 13.1. */
+enum vec_kind { VEC_X87, VEC_MMX, VEC_SSE, VEC_AVX };
+void vec_check(struct cpu *c, enum vec_kind kind);
+
+#endif
