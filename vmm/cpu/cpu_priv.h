@@ -82,6 +82,14 @@ struct tlb_entry {
 /* Which set of entries: user accesses, supervisor, supervisor with SMAP overridden by EFLAGS.AC. */
 enum mmu_index { MMU_KERNEL, MMU_USER, MMU_KERNEL_AC, MMU_COUNT };
 
+/* What cpu_raise* left for the run loop, which calls cpu_deliver_raised after the longjmp. */
+struct cpu_raised {
+    uint8_t vector;
+    bool has_error;
+    uint32_t error;
+    uint64_t cr2;
+};
+
 struct cpu {
     struct x86_state s; /* rflags: arithmetic flags may be lazy, see flags.h; use cpu_flags() */
 
@@ -95,6 +103,8 @@ struct cpu {
     bool branched;        /* the handler set s.rip itself */
     bool end_block;       /* mode, mapping or code changed: look up again after this instruction */
     sigjmp_buf raise_env;
+    struct cpu_raised raised;
+    _Atomic uint8_t sipi_vector;
     struct cpu_set *set;
     unsigned index;
     _Atomic uint32_t pending; /* CPU_PENDING_*, polled between blocks and at back edges */
@@ -115,6 +125,43 @@ _Noreturn void cpu_raise_err(struct cpu *c, unsigned vector, uint32_t error);
 _Noreturn void cpu_raise_pf(struct cpu *c, uint64_t gva, uint32_t error);
 #define cpu_ud(c)      cpu_raise(c, X86_UD)
 #define cpu_gp(c, err) cpu_raise_err(c, X86_GP, err)
+
+/* ---- exceptions and interrupts (excp.c) ---- */
+
+enum event_kind { EVENT_FAULT, EVENT_TRAP, EVENT_SOFT_INT, EVENT_EXT_INT, EVENT_NMI };
+
+/* Delivers c->raised through IVT or IDT (real, v86, protected, long mode, task gates), with the rules
+ * for double and triple fault (faults met during the delivery are handled inside, by a second
+ * sigsetjmp). s.rip must be the address to push. False: triple fault, shut down. */
+bool cpu_deliver_raised(struct cpu *c);
+/* The same for an interrupt, an NMI, INT n, INT3, INTO, INT1, and debug traps. */
+bool cpu_deliver(struct cpu *c, unsigned vector, enum event_kind kind, bool has_error, uint32_t error);
+
+/* ---- local APIC (lapic.c): xAPIC page, x2APIC MSRs, timer, IPIs. Own leaf lock. ---- */
+
+struct lapic *lapic_new(struct cpu *c);
+void lapic_free(struct lapic *l);
+uint32_t lapic_mmio_read(struct lapic *l, unsigned offset);
+void lapic_mmio_write(struct lapic *l, unsigned offset, uint32_t value);
+/* Vector of the interrupt to take now (acknowledged: IRR to ISR), or -1. ExtINT is asked from the PIC. */
+int lapic_ack(struct lapic *l);
+/* Whether lapic_ack would find one. Cheap. */
+bool lapic_has_irq(struct lapic *l);
+
+/* Bits of cpu.pending, set from any thread with cpu_post, which also wakes a halted vCPU. */
+#define CPU_PENDING_IRQ    1u  /* lapic_has_irq may be true */
+#define CPU_PENDING_NMI    2u
+#define CPU_PENDING_INIT   4u
+#define CPU_PENDING_SIPI   8u  /* vector in cpu.sipi_vector */
+#define CPU_PENDING_KICK   16u
+#define CPU_PENDING_FLUSH  32u /* TLB of this vCPU is stale (map or dirty log changed) */
+#define CPU_PENDING_STOP   64u /* another vCPU wants exclusivity */
+void cpu_post(struct cpu *c, uint32_t pending);
+
+/* ---- decode tables: decode/insn.def (core) and decode/insn_sys.def (system) hold rows
+ * INSN(mnemonic without ZYDIS_MNEMONIC_, handler, flags); handlers are declared from the same rows. ---- */
+#define I_END  1u /* last instruction of a decoded block: control flow, mode or mapping changes */
+#define I_LOCK 2u /* LOCK prefix allowed with a memory destination */
 
 /* ---- guest memory by linear address (mmu/access.c). Sizes 1 to 32; page crossing, MMIO, dirty log
  * and self-modifying code are handled inside; page faults raised before anything is written. ---- */
