@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Network back end seen by a device: Ethernet frames over a SOCK_SEQPACKET socket pair whose other end
+ * is the net process (user-mode NAT). One frame a packet, without FCS, no offload headers. */
+#ifndef VMDECK_NET_NETDEV_H
+#define VMDECK_NET_NETDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "vmm/base/loop.h"
+
+#define NET_FRAME_MAX 65550
+
+struct netdev;
+/* A frame arrived (loop thread, guard held). Return false when the device has no buffer: the back end
+ * keeps the frame and stops reading until netdev_resume. */
+typedef bool netdev_rx_fn(void *opaque, const uint8_t *frame, size_t len);
+
+/* sock becomes the back end's. */
+struct netdev *netdev_open(int sock, struct loop *loop);
+void netdev_close(struct netdev *nd);
+void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque);
+void netdev_resume(struct netdev *nd);
+/* Drops the frame (and counts) when the socket is full. Any size to NET_FRAME_MAX. */
+void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt);
+
+#endif
