@@ -90,6 +90,16 @@ struct cpu_raised {
     uint64_t cr2;
 };
 
+#define CPU_SET_MAX 64
+
+/* All vCPUs of one VM. */
+struct cpu_set {
+    struct cpu_set_cfg cfg;
+    struct cpu *cpu[CPU_SET_MAX]; /* cfg.count of them; 0 is the BSP */
+    _Atomic bool extint;          /* level of the PIC's INTR output */
+    struct cpu_set_ext *ext;      /* whatever the core keeps besides */
+};
+
 struct cpu {
     struct x86_state s; /* rflags: arithmetic flags may be lazy, see flags.h; use cpu_flags() */
 
@@ -98,6 +108,14 @@ struct cpu {
     uint8_t cpl;
     uint8_t mmu;          /* enum mmu_index for data */
     bool long_mode;       /* EFER.LMA */
+    bool align_check;     /* CR0.AM, RFLAGS.AC and CPL 3: seg_linear raises #AC */
+    uint8_t debug;        /* DEBUG_*: kinds of breakpoints enabled in DR7 (debug_changed) */
+
+    /* ---- single step and breakpoints, see debug_before ---- */
+    bool dbg_tf;          /* RFLAGS.TF when the instruction began */
+    uint32_t dbg_hits;    /* bits of DR6 that the instruction has earned so far */
+    uint64_t dbg_rip;     /* where it began */
+    int64_t tsc_offset;   /* guest TSC minus the clock, see cpu_tsc */
 
     /* ---- running ---- */
     bool branched;        /* the handler set s.rip itself */
@@ -147,6 +165,11 @@ void lapic_mmio_write(struct lapic *l, unsigned offset, uint32_t value);
 int lapic_ack(struct lapic *l);
 /* Whether lapic_ack would find one. Cheap. */
 bool lapic_has_irq(struct lapic *l);
+/* cpu_get_state calls _save before it copies s (timer counts); cpu_set_state calls _load after it wrote
+ * s, which arms timers and posts what is pending. In between the registers live in s.lapic, under the
+ * APIC's lock. */
+void lapic_save(struct lapic *l);
+void lapic_load(struct lapic *l);
 
 /* Bits of cpu.pending, set from any thread with cpu_post, which also wakes a halted vCPU. */
 #define CPU_PENDING_IRQ    1u  /* lapic_has_irq may be true */
@@ -191,6 +214,41 @@ uint64_t insn_offset(struct cpu *c, const struct insn *i);
 uint64_t seg_linear(struct cpu *c, unsigned seg, uint64_t offset, unsigned size, bool write);
 /* Both in one: what most handlers call. */
 uint64_t insn_linear(struct cpu *c, const struct insn *i, unsigned size, bool write);
+
+/* ---- debug registers and single step (debug.c) ---- */
+
+#define DEBUG_EXEC 1u /* instruction breakpoints */
+#define DEBUG_DATA 2u /* data breakpoints: TLB entries of watched pages are TLB_SLOW */
+#define DEBUG_IO   4u
+
+/* When this is true the run loop executes one instruction at a time, debug_before in front of each
+ * (may raise #DB) and debug_after behind it, when RIP is already that of the next instruction (may
+ * deliver #DB; false: triple fault). A REP instruction then does one iteration at a time, leaving
+ * RIP where it is. */
+static inline bool debug_active(const struct cpu *c)
+{
+    return c->debug || c->dbg_hits || (c->s.rflags & (X86_TF | X86_RF));
+}
+void debug_before(struct cpu *c);
+bool debug_after(struct cpu *c);
+/* Only while c->debug has DEBUG_DATA. Whether a data breakpoint lies in the page; and the report of
+ * an access from the slow path (write: also read-modify-write). */
+bool debug_page_watched(const struct cpu *c, uint64_t linear);
+void debug_data(struct cpu *c, uint64_t linear, unsigned size, bool write);
+/* After DR7, DR0-3 or CR4.DE changed other than by an instruction (cpu_set_state): recomputes
+ * c->debug and flushes the TLB. */
+void debug_changed(struct cpu *c);
+
+/* ---- time (tsc.c): the guest's TSC counts nanoseconds of the set's clock ---- */
+
+uint64_t cpu_tsc(struct cpu *c);
+/* cpu_set_state calls it with s.tsc; cpu_get_state stores cpu_tsc in s.tsc. */
+void cpu_tsc_set(struct cpu *c, uint64_t tsc);
+
+/* ---- INIT and start-up IPI, called by the run loop for CPU_PENDING_INIT and _SIPI (reset.c) ---- */
+
+void cpu_init_signal(struct cpu *c);
+void cpu_sipi_signal(struct cpu *c, uint8_t vector);
 
 /* ---- flags ---- */
 
