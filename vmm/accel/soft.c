@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Binds the software CPU to the accelerator interface. */
+#include <string.h>
+
+#include "vmm/accel/accel.h"
+#include "vmm/base/alloc.h"
+#include "vmm/base/bits.h"
+#include "vmm/cpu/cpu.h"
+
+struct soft {
+    struct accel accel;
+    struct bus *bus;
+    struct cpu_set *set;
+};
+
+static uint64_t pio_read(void *opaque, uint16_t port, unsigned size)
+{
+    return bus_pio_read(((struct soft *)opaque)->bus, port, size);
+}
+
+static void pio_write(void *opaque, uint16_t port, uint64_t value, unsigned size)
+{
+    bus_pio_write(((struct soft *)opaque)->bus, port, value, size);
+}
+
+static uint64_t mmio_read(void *opaque, uint64_t gpa, unsigned size)
+{
+    return bus_mmio_read(((struct soft *)opaque)->bus, gpa, size);
+}
+
+static void mmio_write(void *opaque, uint64_t gpa, uint64_t value, unsigned size)
+{
+    bus_mmio_write(((struct soft *)opaque)->bus, gpa, value, size);
+}
+
+static uint8_t pic_ack(void *opaque)
+{
+    return bus_pic_ack(((struct soft *)opaque)->bus);
+}
+
+static void ioapic_eoi(void *opaque, uint8_t vector)
+{
+    bus_ioapic_eoi(((struct soft *)opaque)->bus, vector);
+}
+
+static const struct cpu_io_ops io_ops = {
+    .pio_read = pio_read,
+    .pio_write = pio_write,
+    .mmio_read = mmio_read,
+    .mmio_write = mmio_write,
+    .pic_ack = pic_ack,
+    .ioapic_eoi = ioapic_eoi,
+};
+
+static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
+{
+    struct soft *s = X_NEW(struct soft);
+
+    s->accel.ops = &accel_soft;
+    s->bus = cfg->bus;
+    s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus), .clock = cfg->clock,
+                                               .io = &io_ops, .io_opaque = s, .count = cfg->cpus,
+                                               .model = cfg->model},
+                         e);
+    if (!s->set) {
+        x_free(s);
+        return NULL;
+    }
+    return &s->accel;
+}
+
+static void soft_destroy(struct accel *a)
+{
+    struct soft *s = container_of(a, struct soft, accel);
+
+    cpu_set_free(s->set);
+    x_free(s);
+}
+
+static struct cpu *vcpu(struct accel *a, unsigned index)
+{
+    return cpu_get(container_of(a, struct soft, accel)->set, index);
+}
+
+static bool soft_vcpu_init(struct accel *a, unsigned index, struct err *e)
+{
+    (void)a;
+    (void)index;
+    (void)e;
+    return true;
+}
+
+static enum accel_exit soft_vcpu_run(struct accel *a, unsigned index, struct err *e)
+{
+    (void)e;
+    switch (cpu_run(vcpu(a, index))) {
+    case CPU_EXIT_SHUTDOWN: return ACCEL_EXIT_SHUTDOWN;
+    case CPU_EXIT_KICK: break;
+    }
+    return ACCEL_EXIT_KICK;
+}
+
+static void soft_kick(struct accel *a, unsigned index)
+{
+    cpu_kick(vcpu(a, index));
+}
+
+static bool soft_get_state(struct accel *a, unsigned index, struct x86_state *out, struct err *e)
+{
+    (void)e;
+    cpu_get_state(vcpu(a, index), out);
+    return true;
+}
+
+static bool soft_set_state(struct accel *a, unsigned index, const struct x86_state *in, struct err *e)
+{
+    (void)e;
+    cpu_set_state(vcpu(a, index), in);
+    return true;
+}
+
+static void soft_stats(struct accel *a, unsigned index, struct accel_vcpu_stats *out)
+{
+    struct cpu_stats st;
+
+    cpu_get_stats(vcpu(a, index), &st);
+    *out = (struct accel_vcpu_stats){.exits = st.pio + st.mmio, .instructions = st.instructions,
+                                     .interrupts = st.interrupts};
+}
+
+static void soft_extint(struct accel *a, int level)
+{
+    cpu_set_extint(container_of(a, struct soft, accel)->set, level != 0);
+}
+
+static void soft_msi(struct accel *a, uint64_t address, uint32_t data)
+{
+    cpu_msi(container_of(a, struct soft, accel)->set, address, data);
+}
+
+const struct accel_ops accel_soft = {
+    .name = "software",
+    .create = soft_create,
+    .destroy = soft_destroy,
+    .vcpu_init = soft_vcpu_init,
+    .vcpu_run = soft_vcpu_run,
+    .kick = soft_kick,
+    .get_state = soft_get_state,
+    .set_state = soft_set_state,
+    .stats = soft_stats,
+    .extint = soft_extint,
+    .msi = soft_msi,
+};
