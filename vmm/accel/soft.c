@@ -1,55 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Binds the software CPU to the accelerator interface. */
-#include <string.h>
-
 #include "vmm/accel/accel.h"
+#include "vmm/accel/bus_io.h"
 #include "vmm/base/alloc.h"
 #include "vmm/base/bits.h"
 #include "vmm/cpu/cpu.h"
 
 struct soft {
     struct accel accel;
-    struct bus *bus;
     struct cpu_set *set;
-};
-
-static uint64_t pio_read(void *opaque, uint16_t port, unsigned size)
-{
-    return bus_pio_read(((struct soft *)opaque)->bus, port, size);
-}
-
-static void pio_write(void *opaque, uint16_t port, uint64_t value, unsigned size)
-{
-    bus_pio_write(((struct soft *)opaque)->bus, port, value, size);
-}
-
-static uint64_t mmio_read(void *opaque, uint64_t gpa, unsigned size)
-{
-    return bus_mmio_read(((struct soft *)opaque)->bus, gpa, size);
-}
-
-static void mmio_write(void *opaque, uint64_t gpa, uint64_t value, unsigned size)
-{
-    bus_mmio_write(((struct soft *)opaque)->bus, gpa, value, size);
-}
-
-static uint8_t pic_ack(void *opaque)
-{
-    return bus_pic_ack(((struct soft *)opaque)->bus);
-}
-
-static void ioapic_eoi(void *opaque, uint8_t vector)
-{
-    bus_ioapic_eoi(((struct soft *)opaque)->bus, vector);
-}
-
-static const struct cpu_io_ops io_ops = {
-    .pio_read = pio_read,
-    .pio_write = pio_write,
-    .mmio_read = mmio_read,
-    .mmio_write = mmio_write,
-    .pic_ack = pic_ack,
-    .ioapic_eoi = ioapic_eoi,
 };
 
 static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
@@ -57,9 +16,8 @@ static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
     struct soft *s = X_NEW(struct soft);
 
     s->accel.ops = &accel_soft;
-    s->bus = cfg->bus;
     s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus), .clock = cfg->clock,
-                                               .io = &io_ops, .io_opaque = s, .count = cfg->cpus,
+                                               .io = &accel_bus_io, .io_opaque = cfg->bus, .count = cfg->cpus,
                                                .model = cfg->model},
                          e);
     if (!s->set) {
