@@ -16,6 +16,9 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wimplicit-fallthrough -Wmissing
         -Wstrict-prototypes -Wundef -Wwrite-strings -Wpointer-arith
 ifneq ($(findstring clang,$(CC)),clang)
 WARN += -Wmaybe-uninitialized -Wduplicated-cond -Wlogical-op
+else
+# kernel headers end in flexible arrays that we give room
+WARN += -Wno-gnu-variable-sized-type-not-at-end
 endif
 
 OPT.rel   := -O2 -g -DNDEBUG -D_FORTIFY_SOURCE=2 -fstack-protector-strong

@@ -238,10 +238,10 @@ struct msr_list {
 static void set_msrs(int fd, const struct x86_state *s)
 {
     for (unsigned first = 0; first < ARRAY_LEN(msrs);) {
-        struct msr_list l = {.hdr = {.nr = 0}};
+        struct msr_list l = {.hdr = {.nmsrs = 0}};
 
         for (unsigned i = first; i < ARRAY_LEN(msrs); i++)
-            l.entries[l.hdr.nr++] =
+            l.entries[l.hdr.nmsrs++] =
                 (struct kvm_msr_entry){.index = msrs[i].index,
                                        .data = ld_le64((const uint8_t *)s + msrs[i].offset)};
         int n = kvm_ioctl(fd, KVM_SET_MSRS, &l);
@@ -254,10 +254,10 @@ static void set_msrs(int fd, const struct x86_state *s)
 static void get_msrs(int fd, struct x86_state *s)
 {
     for (unsigned first = 0; first < ARRAY_LEN(msrs);) {
-        struct msr_list l = {.hdr = {.nr = 0}};
+        struct msr_list l = {.hdr = {.nmsrs = 0}};
 
         for (unsigned i = first; i < ARRAY_LEN(msrs); i++)
-            l.entries[l.hdr.nr++] = (struct kvm_msr_entry){.index = msrs[i].index};
+            l.entries[l.hdr.nmsrs++] = (struct kvm_msr_entry){.index = msrs[i].index};
         int n = kvm_ioctl(fd, KVM_GET_MSRS, &l);
         if (n < 0)
             return;
