@@ -22,7 +22,8 @@ void chr_free(struct chr *c);
 /* Device side. rx: bytes for the guest; returns how many it took, the rest is kept until chr_rx_ready. */
 void chr_set_device(struct chr *c, size_t (*rx)(void *opaque, const uint8_t *p, size_t n), void *opaque);
 void chr_rx_ready(struct chr *c);
-/* Bytes from the guest. False: the primary stream is full; the device keeps its transmitter busy and tx_ready is called. */
+/* Bytes from the guest. False: the primary stream is full and took none; the device keeps its transmitter
+ * busy until tx_ready is called. */
 bool chr_write(struct chr *c, const uint8_t *p, size_t n);
 void chr_set_tx_ready(struct chr *c, void (*fn)(void *opaque), void *opaque);
 /* Primary stream: stdio or a file. in may be -1, in and out may be equal. They become the chr's. End of

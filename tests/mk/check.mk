@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Checks. Each configuration is a sub-make with its own build folder, so that they can share the machine.
+
+JOBS ?= $(shell nproc)
+
+# programs that print TAP: scripts below tests/cli, tests/tui and tests/boot; slow ones are named slow_*
+SCRIPT_TESTS := $(sort $(wildcard tests/cli/test_*.py tests/tui/test_*.py tests/boot/test_*.py))
+SLOW_TESTS   := $(sort $(wildcard tests/cli/slow_*.py tests/tui/slow_*.py tests/boot/slow_*.py tests/cpu/slow_*.py))
+
+.PHONY: tests
+tests: all $(UNIT_BIN) $(TEST_EXTRA) ## build the unit, device and CPU tests of this MODE
+
+.PHONY: objects
+objects: $(OBJ)
+
+.PHONY: media
+media: ## fetch the guests that the tests boot into images/media
+	@images/fetch.sh linux busybox linux-i386 busybox-i386 grub memtest installer
+	@$(MAKE) -s demo-initramfs images/media/demo-initramfs-i386.gz
+
+.PHONY: check
+check: check-deps ## everything that must hold before a change lands; prints N passed, N failed, N skipped
+	@echo "== building: gcc, clang, sanitizers"
+	@$(MAKE) -s -j$(JOBS) CC=gcc WERROR=-Werror tests
+	@$(MAKE) -s -j$(JOBS) CC=clang WERROR=-Werror BUILD=build/clang objects
+	@$(MAKE) -s -j$(JOBS) CC=gcc WERROR=-Werror MODE=asan tests
+	@$(MAKE) -s media
+	@echo "== testing"
+	@python3 tests/tools/check.py --jobs $(JOBS) --tsv build/check.tsv \
+	    tests/tools/layers.py tests/tools/checksrc.py $(SCRIPT_TESTS) \
+	    $(UNIT_BIN) $(TEST_RUNS) $(UNIT_BIN:$(BUILD)/%=build/asan/%)
+
+.PHONY: check-unit
+check-unit: tests ## unit, device and CPU tests of this MODE
+	@python3 tests/tools/check.py --jobs $(JOBS) $(UNIT_BIN)
+
+.PHONY: check-slow
+check-slow: check-deps ## longer runs: installer, memtest86+, millions of random instructions
+	@$(MAKE) -s -j$(JOBS) CC=gcc tests
+	@$(MAKE) -s media
+	@python3 tests/tools/check.py --jobs 1 --timeout 7200 --tsv build/check-slow.tsv $(SLOW_TESTS) $(SLOW_RUNS)
+
+.PHONY: lint
+lint: lint-deps ## cppcheck, clang static analyzer, source rules
+	@python3 tests/tools/layers.py
+	@python3 tests/tools/checksrc.py
+	cppcheck -q -j$(JOBS) --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --error-exitcode=1 -I. vmm display tui
+	scan-build -o build/scan --status-bugs $(MAKE) -s BUILD=build/scan-obj objects
+
+.PHONY: format format-check
+format: ## clang-format over the sources
+	clang-format -i $(filter-out %.def,$(shell find vmm display tui tests -name '*.[ch]'))
+
+format-check:
+	clang-format --dry-run -Werror $(shell find vmm display tui tests -name '*.[ch]')
+
+compile_commands.json: $(SRC) ## for editors
+	$(file >build/cflags,$(CFLAGS_ALL))
+	@python3 tests/tools/compile_commands.py build/cflags $(CC) $(SRC) > $@
