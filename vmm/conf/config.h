@@ -92,6 +92,10 @@ struct vm_config {
     bool protected_; /* refuses rm */
 };
 
+/* Keys are named by path: "memory", "disks[0].path", "display.vnc.port". See schema.def. */
+
+/* The schema's defaults; that includes one network in mode user (set network_count to 0 for none, after
+ * config_set("networks...") or by hand) and COM1 as console. */
 void config_init(struct vm_config *c);
 void config_fini(struct vm_config *c);
 
@@ -115,21 +119,36 @@ bool config_parse(const char *text, size_t len, const char *default_name, struct
                   struct conf_diags *diags, struct err *e);
 /* The whole config as YAML with the schema's order; only keys that differ from the default. */
 void config_emit(const struct vm_config *c, struct buf *out);
-/* Edits one scalar ("memory", "cpus", "disks[0].path", "vnc.port"): changes only that value's bytes, or
+/* Edits one scalar ("memory", "cpus", "disks[0].path", "display.vnc.port"): changes only that value's bytes, or
  * adds the key in its place; comments, order and layout of the rest stay. value is given as a person would type it.
- * The result is parsed again before it is returned in out. */
+ * NULL or "" writes null, the default. A list of scalars takes "a, b". With an index equal to the
+ * count an entry is appended; with path of an entry ("disks[1]") and NULL, that entry goes away.
+ * The result is parsed again before it is returned in out; diags then speak of the new text. */
 bool config_edit(const char *text, size_t len, const char *path, const char *value, struct buf *out,
                  struct conf_diags *diags, struct err *e);
-/* Value of a scalar as text, for forms and `info`. False: no such key. */
+/* Value of a scalar as text, for forms and `info`; a list of scalars reads as "a, b". False: no such key. */
 bool config_get(const struct vm_config *c, const char *path, struct buf *out);
+/* Sets one value as typed by a person; "" is the default. An index equal to the count appends to that list.
+ * Checks the value by itself; config_validate checks what holds between values. */
+bool config_set(struct vm_config *c, const char *path, const char *value, struct err *e);
+/* Only checks a value against the key's type and range; indexes in path are ignored. */
+bool config_check(const char *path, const char *value, struct err *e);
+/* What holds between values (unique ids and forwards, kernel for initrd, ...). */
+bool config_validate(const struct vm_config *c, struct err *e);
+/* Reads and parses dir/vm.yaml; the error holds the first diagnostics as text. */
+bool config_load(const char *dir, const char *default_name, struct vm_config *c, struct err *e);
+/* A path of the config as an absolute one: "~/" is the home, others start at the VM's folder. */
+char *config_path(const char *dir, const char *path);
 
 /* The schema for help, forms and the man page. */
 struct conf_key {
     const char *path;    /* "disks[].bus" */
-    const char *type;    /* "size", "choice", "text", "bool", "number", "path" */
-    const char *def;     /* default as text, "" for none */
+    const char *type;    /* "size", "choice", "text", "boolean", "number", "path", "list", ... */
+    const char *def;     /* default as text, "" for none; '#' stands for the index in the list */
     const char *choices; /* "virtio|ide", or NULL */
     const char *help;
+    uint64_t min, max; /* of numbers and sizes; of the length of text */
+    bool required;
 };
 const struct conf_key *conf_keys(unsigned *count);
 
