@@ -10,6 +10,36 @@
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS        6
 
+/* Offsets in configuration space. */
+#define PCI_VENDOR_ID        0x00
+#define PCI_DEVICE_ID        0x02
+#define PCI_COMMAND          0x04
+#define PCI_STATUS           0x06
+#define PCI_REVISION         0x08
+#define PCI_PROG_IF          0x09
+#define PCI_SUBCLASS         0x0a
+#define PCI_CLASS            0x0b
+#define PCI_CACHE_LINE       0x0c
+#define PCI_LATENCY          0x0d
+#define PCI_HEADER_TYPE      0x0e
+#define PCI_BAR0             0x10
+#define PCI_SUBSYSTEM_VENDOR 0x2c
+#define PCI_SUBSYSTEM_ID     0x2e
+#define PCI_ROM_ADDRESS      0x30
+#define PCI_CAP_POINTER      0x34
+#define PCI_INTERRUPT_LINE   0x3c
+#define PCI_INTERRUPT_PIN    0x3d
+
+#define PCI_COMMAND_IO       0x001u
+#define PCI_COMMAND_MEMORY   0x002u
+#define PCI_COMMAND_MASTER   0x004u
+#define PCI_COMMAND_PARITY   0x040u
+#define PCI_COMMAND_SERR     0x100u
+#define PCI_COMMAND_INTX_OFF 0x400u
+
+#define PCI_CAP_VENDOR 0x09
+#define PCI_CAP_MSIX   0x11
+
 struct pci_bus;
 struct pci_dev;
 
@@ -33,6 +63,11 @@ void pci_bus_free(struct pci_bus *pb);
  * devices on that PIRQ. */
 void pci_bus_set_intx(struct pci_bus *pb, void (*set)(void *opaque, unsigned pirq, int level),
                       void *opaque);
+/* Which PIRQ (0-3) pin (0-3) of that device drives: the wiring of the slots, as SeaBIOS and the ACPI
+ * tables describe it. */
+unsigned pci_intx_pirq(unsigned devfn, unsigned pin);
+/* The device at devfn, or NULL. */
+struct pci_dev *pci_bus_dev(struct pci_bus *pb, unsigned devfn);
 /* CONFIG_ADDRESS/CONFIG_DATA mechanism, for the host bridge device. */
 uint32_t pci_config_read(struct pci_bus *pb, uint32_t address, unsigned offset, unsigned size);
 void pci_config_write(struct pci_bus *pb, uint32_t address, unsigned offset, uint32_t value,
@@ -58,6 +93,8 @@ struct mem_region *pci_bar_ram(struct pci_dev *d, unsigned bar, uint64_t size, v
 void pci_bar_rom(struct pci_dev *d, const void *image, uint32_t len);
 /* Current address, UINT64_MAX while not decoded. */
 uint64_t pci_bar_address(const struct pci_dev *d, unsigned bar);
+/* For resource assignment; bar PCI_BARS is the expansion ROM. */
+enum pci_bar_kind pci_bar_info(const struct pci_dev *d, unsigned bar, uint64_t *size);
 
 /* Appends a capability; returns its offset. len includes the two header bytes. */
 unsigned pci_add_cap(struct pci_dev *d, uint8_t id, unsigned len);
