@@ -62,9 +62,31 @@ void conf_quote(const char *text, bool flow, bool force, struct buf *out)
     buf_puts(out, "\"");
 }
 
+void conf_scalar(const struct conf_row *row, const char *text, bool flow, bool force, struct buf *out)
+{
+    bool words = row->type == CONF_TEXT || row->type == CONF_PATH;
+
+    if (row->type == CONF_CLASSES) {
+        buf_puts(out, "[");
+        for (const char *p = text + strspn(text, ", "); *p;) {
+            size_t len = strcspn(p, ", ");
+
+            buf_add(out, p, len);
+            p += len + strspn(p + len, ", ");
+            buf_puts(out, *p ? ", " : "");
+        }
+        buf_puts(out, "]");
+    } else if (words || row->type == CONF_FORWARD || row->type == CONF_HOSTPORT) {
+        /* 2222:22 was a number to older YAML: always quoted */
+        conf_quote(text, flow, force || !words, out);
+    } else {
+        buf_puts(out, text);
+    }
+}
+
 static void emit_group(const char *pattern, const void *base, const void *def, int indent, struct buf *out);
 
-static bool literal_ok(const char *s)
+bool conf_literal_ok(const char *s)
 {
     size_t len = strlen(s);
 
@@ -76,31 +98,26 @@ static bool literal_ok(const char *s)
     return true;
 }
 
+void conf_literal(const char *text, int indent, struct buf *out)
+{
+    buf_puts(out, "|\n");
+    for (const char *p = text; *p;) {
+        size_t len = strcspn(p, "\n");
+
+        if (len)
+            buf_printf(out, "%*s", indent, "");
+        buf_add(out, p, len + 1);
+        p += len + 1;
+    }
+}
+
 static void emit_scalar(const struct conf_row *row, const char *text, int indent, struct buf *out)
 {
-    if ((row->flags & CONF_MULTILINE) && literal_ok(text)) {
-        buf_puts(out, "|\n");
-        for (const char *p = text; *p;) {
-            size_t len = strcspn(p, "\n");
-
-            if (len)
-                buf_printf(out, "%*s", indent + 2, "");
-            buf_add(out, p, len + 1);
-            p += len + 1;
-        }
+    if ((row->flags & CONF_MULTILINE) && conf_literal_ok(text)) {
+        conf_literal(text, indent + 2, out);
         return;
     }
-    if (row->type == CONF_CLASSES) {
-        buf_puts(out, "[");
-        for (const char *p = text; *p; p++)
-            buf_add(out, *p == ',' ? ", " : p, *p == ',' ? 2 : 1);
-        buf_puts(out, "]\n");
-        return;
-    }
-    if (row->type == CONF_TEXT || row->type == CONF_PATH || row->type == CONF_FORWARD)
-        conf_quote(text, false, row->type == CONF_FORWARD, out);
-    else
-        buf_puts(out, text);
+    conf_scalar(row, text, false, false, out);
     buf_puts(out, "\n");
 }
 

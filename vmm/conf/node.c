@@ -184,6 +184,10 @@ static void add_scalar(struct builder *b, const yaml_event_t *ev)
 
     n->style = styles[ev->data.scalar.style];
     n->plain = n->style == 'p';
+    /* blank lines after a block belong to what follows */
+    if (n->style == '|' || n->style == '>')
+        while (n->end.offset > n->start.offset && strchr(" \r\n", b->text[n->end.offset - 1]))
+            n->end.offset--;
     n->text = x_strndup((const char *)ev->data.scalar.value, ev->data.scalar.length);
     n->text_len = ev->data.scalar.length;
     if (strlen(n->text) != n->text_len)

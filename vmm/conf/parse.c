@@ -256,6 +256,9 @@ static const struct node *locate(const struct node *root, const char *path)
 }
 
 static void complain_at(struct walk *w, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void complain_at(struct walk *w, const char *path, const char *fmt, ...)
 {
     char message[200];
     va_list ap;

@@ -111,6 +111,11 @@ void conf_guess_try(struct conf_guess *g, const char *typed, size_t typed_len, c
 /* How a value is written in YAML: plain when that reads back the same, else in double quotes. flow: inside
  * [] or {}. */
 void conf_quote(const char *text, bool flow, bool force, struct buf *out);
+/* The same for a row's value, by its type. */
+void conf_scalar(const struct conf_row *row, const char *text, bool flow, bool force, struct buf *out);
+/* Whether text can be a literal block that keeps one final newline, and that block: "|", lines. */
+bool conf_literal_ok(const char *s);
+void conf_literal(const char *text, int indent, struct buf *out);
 
 /* ---- node.c: the document as positions ---- */
 

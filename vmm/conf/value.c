@@ -499,14 +499,13 @@ bool conf_value_format(const struct conf_row *row, const void *base, struct buf 
         return v;
     case CONF_BOOL: buf_puts(out, v ? "true" : "false"); return true;
     case CONF_CHOICE: return format_choice(row->choices, v, out);
-    case CONF_PORT:
-        if (!v) {
-            buf_puts(out, "auto");
-            return true;
-        }
-        /* fall through */
-    default: buf_printf(out, "%llu", (unsigned long long)v); return true;
+    default: break;
     }
+    if (row->type == CONF_PORT && !v)
+        buf_puts(out, "auto");
+    else
+        buf_printf(out, "%llu", (unsigned long long)v);
+    return true;
 }
 
 void conf_value_free(const struct conf_row *row, void *base)
