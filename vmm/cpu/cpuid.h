@@ -26,6 +26,15 @@ enum cpu_feature {
     CPUF_XGETBV1, CPUF_VAES, CPUF_VPCLMUL, CPUF_GFNI, CPUF_COUNT
 };
 
+/* Leaf 1 EAX of every model, and EDX after reset: family 6, model 143, stepping 8. */
+#define CPUID_SIGNATURE 0x000806f8u
+/* The software CPU's TSC and core crystal, which also clocks the local APIC timer. */
+#define CPU_TSC_HZ      1000000000u
+#define CPU_APIC_HZ     1000000000u
+/* Where the PKRU component lies in the standard format of XSAVE (AVX follows the header at 576). */
+#define XSAVE_AVX_OFFSET  576u
+#define XSAVE_PKRU_OFFSET 2688u
+
 /* The name in vm.yaml: "x86-64-v2", "x86-64-v3", "max". */
 const char *cpu_model_name(enum cpu_model m);
 bool cpu_model_parse(const char *name, enum cpu_model *out);
@@ -39,6 +48,7 @@ struct cpuid_env {
     enum cpu_model model;
     unsigned apic_id, cpu_count;
     uint64_t cr4, xcr0, apic_base; /* OSXSAVE, XSAVE sizes, APIC bit */
+    uint32_t tsc_khz;              /* leaves 15h, 16h, 40000010h; 0: the software CPU's */
 };
 /* What the guest's CPUID instruction answers. Unknown leaves answer as the SDM says (highest basic). */
 void cpuid_query(const struct cpuid_env *env, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handlers of system instructions that share their mnemonic with a common one, so that no row of
- * insn_sys.def can name them: the decoder picks them by opcode. The others are in insn_sys.def.
+/* Handlers of the system instructions: those of the rows of insn_sys.def, and those that share their
+ * mnemonic with a common instruction, so that the decoder picks them by opcode.
  *
  * They follow the contract of cpu_priv.h. Registers: `reg` holds the number of the segment, control
  * or debug register and `rm` the general register (MOV); PUSH and POP of a segment register have its
@@ -9,6 +9,10 @@
 #define VMDECK_CPU_SYS_H
 
 #include "vmm/cpu/cpu_priv.h"
+
+#define INSN(mnemonic, handler, flags) insn_fn handler;
+#include "vmm/cpu/decode/insn_sys.def"
+#undef INSN
 
 /* MOV: 8C, 8E, 0F 20-23. */
 void op_mov_from_sreg(struct cpu *c, const struct insn *i);
