@@ -12,7 +12,7 @@
 #include "vmm/base/log.h"
 
 #define PORTS           0x10000u
-#define GSI_LISTENERS   2
+#define GSI_LISTENERS   4
 #define PIO_REGIONS_MAX 256
 
 struct pio_region {

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/lib/devtest.h"
+
+static void on_gsi(void *opaque, unsigned n, int level)
+{
+    struct devtest *t = opaque;
+
+    if (level && !t->gsi[n])
+        t->gsi_rises[n]++;
+    t->gsi[n] = level != 0;
+}
+
+static void on_extint(void *opaque, int level)
+{
+    ((struct devtest *)opaque)->extint = level;
+}
+
+static void on_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    struct devtest *t = opaque;
+
+    t->msi_count++;
+    t->msi_address = address;
+    t->msi_data = data;
+}
+
+static void on_route(void *opaque, unsigned pin, uint64_t address, uint32_t data, bool masked)
+{
+    struct devtest *t = opaque;
+
+    t->route[pin].address = address;
+    t->route[pin].data = data;
+    t->route[pin].masked = masked;
+}
+
+static void on_request(void *opaque, enum machine_request req, int value)
+{
+    struct devtest *t = opaque;
+
+    t->request_count++;
+    t->request = req;
+    t->request_value = value;
+}
+
+static const struct bus_host_ops host_ops = {
+    .extint = on_extint, .msi = on_msi, .ioapic_route = on_route, .request = on_request};
+
+void dt_init(struct devtest *t)
+{
+    struct err e = ERR_INIT;
+
+    *t = (struct devtest){0};
+    t->mem = mem_new(DT_RAM_SIZE, &e);
+    assert_non_null(t->mem);
+    t->bus = bus_new(t->mem);
+    bus_set_host(t->bus, &host_ops, t);
+    bus_connect_gsi(t->bus, on_gsi, t);
+    t->pci = pci_bus_new(t->bus);
+    t->clock = clock_new(NULL, NULL, true);
+    t->env = (struct dev_env){.bus = t->bus, .mem = t->mem, .pci = t->pci, .clock = t->clock};
+}
+
+void dt_fini(struct devtest *t)
+{
+    pci_bus_free(t->pci);
+    bus_free(t->bus);
+    clock_free(t->clock);
+    mem_free(t->mem);
+}
+
+struct dev *dt_new(struct devtest *t, const char *cls)
+{
+    assert_non_null(dev_class_find(cls));
+    return dev_new(&t->env, cls, cls);
+}
+
+void dt_realize(struct dev *d)
+{
+    struct err e = ERR_INIT;
+
+    if (!dev_realize(d, &e))
+        fail_msg("%s", e.msg);
+}
+
+struct dev *dt_add(struct devtest *t, const char *cls)
+{
+    struct dev *d = dt_new(t, cls);
+
+    dt_realize(d);
+    return d;
+}
