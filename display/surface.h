@@ -38,22 +38,28 @@ struct surface_geometry {
 
 struct surface;
 
-/* Writer: makes the memfd. */
+/* Makes the memfd, blank. */
 struct surface *surface_new(struct err *e);
-/* Reader: maps an fd from elsewhere, which becomes the surface's. */
+/* Maps an fd from elsewhere, which becomes the surface's unless this fails. Writable when the fd is. */
 struct surface *surface_open(int fd, struct err *e);
 void surface_free(struct surface *s);
 int surface_fd(const struct surface *s);
+/* A new descriptor of the same memfd that cannot write, for readers in other processes. */
+int surface_reader_fd(const struct surface *s, struct err *e);
 
 /* ---- writer: machine lock ---- */
+
 uint32_t *surface_pixels(struct surface *s); /* row stride SURFACE_MAX_WIDTH pixels */
 struct surface_cell *surface_cells(struct surface *s); /* row stride SURFACE_MAX_COLS */
+/* A new size or mode damages the whole screen. Clipped to the limits. */
 void surface_set_geometry(struct surface *s, const struct surface_geometry *g);
 void surface_damage(struct surface *s, struct surface_rect r);
-/* Publishes the damage collected since the last call: raises the frame number and wakes readers. */
+/* Publishes the geometry and the damage collected since the last call by raising the frame number, which
+ * readers poll. Without either it does nothing. */
 void surface_publish(struct surface *s);
 
-/* ---- reader ---- */
+/* ---- reader: one thread at a time per struct surface ---- */
+
 void surface_get_geometry(struct surface *s, struct surface_geometry *g);
 const uint32_t *surface_read_pixels(struct surface *s);
 const struct surface_cell *surface_read_cells(struct surface *s);
