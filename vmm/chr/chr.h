@@ -18,6 +18,7 @@
 struct chr;
 
 struct chr *chr_new(struct loop *loop);
+/* Waits, but not for ever, until the primary stream has taken what the guest wrote. */
 void chr_free(struct chr *c);
 /* Device side. rx: bytes for the guest; returns how many it took, the rest is kept until chr_rx_ready. */
 void chr_set_device(struct chr *c, size_t (*rx)(void *opaque, const uint8_t *p, size_t n), void *opaque);
@@ -33,5 +34,7 @@ void chr_set_primary(struct chr *c, int in, int out);
 void chr_set_log(struct chr *c, int log_fd, uint64_t max);
 /* One more stream (a client's socket), which gets the scrollback first. Closed by us at end of file. */
 void chr_attach(struct chr *c, int fd);
+/* The last bytes of the guest, oldest first, at most max; returns how many. */
+size_t chr_scrollback(const struct chr *c, uint8_t *dst, size_t max);
 
 #endif
