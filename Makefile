@@ -40,9 +40,10 @@ ifeq ($(OPT.$(MODE)),)
 $(error unknown MODE "$(MODE)": rel, dbg, asan, ubsan, tsan, cov or fuzz)
 endif
 
-PKGS := zydis slirp jansson libuv vterm libvncserver yaml-0.1 ncursesw libpng
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# Zydis has no .pc file in Debian, and that of libslirp asks for the headers of GLib, which we do not need
+PKGS := jansson libuv vterm libvncserver yaml-0.1 ncursesw libpng
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -I/usr/include/slirp
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lZydis -lslirp
 
 CFLAGS_ALL := -std=gnu11 -iquote . -iquote $(BUILD)/gen -fPIE -pthread -D_GNU_SOURCE \
               -DVMDECK_VERSION='"$(VERSION)"' -DVMDECK_DATADIR='"$(PREFIX)/share/vmdeck"' \
