@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From the document's nodes to typed values: walks the tree along the schema and collects every mistake with
  * its place, then checks what holds between values. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -440,7 +441,7 @@ bool config_load(const char *dir, const char *default_name, struct vm_config *c,
     struct conf_diags diags = {0};
     char *path = x_asprintf("%s/vm.yaml", dir);
     size_t len;
-    char *text = fd_read_file(-1, path, CONF_MAX_BYTES, &len, e);
+    char *text = fd_read_file(AT_FDCWD, path, CONF_MAX_BYTES, &len, e);
     bool ok = text && config_parse(text, len, default_name, c, &diags, e);
 
     if (!text)

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The terminal front end as a whole. */
+#ifndef VMDECK_SCREENS_TUI_H
+#define VMDECK_SCREENS_TUI_H
+
+#include <stdbool.h>
+
+#include "vmm/base/err.h"
+
+/* Before tui_main: "color" auto|always|never, "charset" auto|utf8|ascii. */
+bool tui_option(const char *name, const char *value, struct err *e);
+/* Runs until the user leaves; returns the exit status. VMs keep running. */
+int tui_main(void);
+
+#endif
