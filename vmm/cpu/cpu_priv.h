@@ -61,7 +61,10 @@ struct insn {
     uint64_t imm;      /* sign-extended to 64 bits; second immediate of ENTER/far in aux */
     uint64_t aux;      /* second immediate; or a pointer owned by the handler's module (vec thunk) */
     uint8_t bytes[15];
-    uint8_t pad;
+    uint8_t opcode;    /* last opcode byte */
+    uint8_t form;      /* enum insn_form */
+    uint8_t srcsize;   /* bytes of the second operand (MOVZX, CRC32) */
+    bool has_modrm;
 };
 
 /* ---- software TLB ---- */
@@ -97,11 +100,17 @@ struct cpu_set {
     struct cpu_set_cfg cfg;
     struct cpu *cpu[CPU_SET_MAX]; /* cfg.count of them; 0 is the BSP */
     _Atomic bool extint;          /* level of the PIC's INTR output */
-    struct cpu_set_ext *ext;      /* whatever the core keeps besides */
+    struct code_map *code_map;    /* code.h */
+
+    /* ---- stopping the others (run.c) ---- */
+    pthread_mutex_t stop_mutex;
+    pthread_cond_t stop_cond;
+    struct cpu *owner;            /* has exclusivity */
+    unsigned running;             /* vCPUs that may be executing */
 };
 
 struct cpu {
-    struct x86_state s; /* rflags: arithmetic flags may be lazy, see flags.h; use cpu_flags() */
+    struct x86_state s; /* rflags without the status flags, which are in cc: use cpu_flags() */
 
     /* ---- derived from s; recomputed by cpu_mode_changed ---- */
     uint8_t mode;         /* MODE_* */
@@ -129,11 +138,21 @@ struct cpu {
     struct lapic *lapic;
     struct cpu_stats stats;
 
+    uint16_t cc;           /* status flags as LAHF and SETO leave them, see interp/ops.h */
+    uint64_t rip_mask;     /* RIP wraps at it: all ones in 64-bit code */
+    uint32_t tlb_epoch;    /* rises with every flush: chains of blocks end there */
+    bool tlb_large;        /* a piece of a large page is cached */
+    struct mmu_state *mmu_state;
+
+    /* ---- sleeping (run.c) ---- */
+    pthread_mutex_t sleep_mutex;
+    pthread_cond_t sleep_cond;
+    _Atomic bool sleeping;
+
     struct tlb_entry tlb[MMU_COUNT][TLB_SIZE];
 
     struct vec_ctx *vec;   /* interp/vec: thunk cache, host FPU image */
     struct code_cache *code;
-    struct cpu_ext *ext;   /* whatever the core keeps besides */
 };
 
 /* ---- raising (never return) ---- */
@@ -198,6 +217,8 @@ void mem_probe_write(struct cpu *c, uint64_t linear, unsigned size);
 /* As supervisor whatever CPL is (descriptor tables, TSS, IDT). */
 uint64_t mem_ld_sys(struct cpu *c, uint64_t linear, unsigned size);
 void mem_st_sys(struct cpu *c, uint64_t linear, uint64_t value, unsigned size);
+/* The page of the local APIC's registers, while they are mapped. */
+bool cpu_is_apic_page(const struct cpu *c, uint64_t gpa);
 /* Host address for an atomic read-modify-write of size bytes that does not cross a page, or NULL: MMIO
  * or page crossing, then do it under cpu_exclusive. Write-probed; after the operation call mem_rmw_done,
  * which reports stores to code pages and to the dirty log. */
@@ -252,7 +273,7 @@ void cpu_sipi_signal(struct cpu *c, uint8_t vector);
 
 /* ---- flags ---- */
 
-/* RFLAGS with the arithmetic flags materialised. */
+/* RFLAGS with the status flags. */
 uint64_t cpu_flags(struct cpu *c);
 /* Sets the six arithmetic flags (only bits of X86_STATUS_FLAGS in f count). */
 void cpu_set_status_flags(struct cpu *c, uint32_t f);

@@ -353,6 +353,15 @@ void mem_listen(struct mem *m, void (*fn)(void *), void *opaque)
     m->listeners[m->listener_count++].opaque = opaque;
 }
 
+void mem_unlisten(struct mem *m, void *opaque)
+{
+    for (unsigned i = 0; i < m->listener_count; i++)
+        if (m->listeners[i].opaque == opaque) {
+            m->listeners[i] = m->listeners[--m->listener_count];
+            return;
+        }
+}
+
 /* ---- DMA ---- */
 
 /* Offset in the memfd of guest RAM [gpa, gpa+len), or UINT64_MAX. DMA sees RAM as the chipset's DMA

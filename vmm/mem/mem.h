@@ -95,6 +95,7 @@ uint64_t mem_generation(const struct mem *mem);
 
 /* fn runs under the machine lock after the view has changed. At most 4 listeners. */
 void mem_listen(struct mem *mem, void (*fn)(void *opaque), void *opaque);
+void mem_unlisten(struct mem *mem, void *opaque);
 
 /* ---- DMA: RAM only; false when any byte of it is not RAM (nothing is transferred then) ---- */
 

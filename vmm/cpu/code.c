@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Decoded blocks and self-modifying code, see code.h.
+ *
+ * Locks: code_map.mutex orders the covering of lines against stores to them. A page whose first line is covered is
+ * taken out of every vCPU's fast store path before its bytes are read for decoding, under cpu_exclusive, so no
+ * store can slip by between the two. */
+#include "vmm/cpu/code.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vmm/base/alloc.h"
+#include "vmm/cpu/decode/decode.h"
+#include "vmm/cpu/mmu/mmu.h"
+#include "vmm/cpu/seg.h"
+
+#define HASH_BITS  14
+#define ARENA_SIZE (24u << 20)
+
+struct code_map {
+    struct cpu_set *set;
+    pthread_mutex_t mutex;
+    uint64_t pages;
+    uint64_t *lines;              /* by page: 64-byte lines with decoded code */
+    _Atomic uint32_t *generation; /* by page */
+};
+
+struct code_cache {
+    uint8_t *arena;
+    size_t used;
+    struct block *hash[1u << HASH_BITS];
+};
+
+/* ---- stores to code ---- */
+
+static uint64_t line_mask(unsigned offset, unsigned len)
+{
+    unsigned first = offset / 64, last = (offset + len - 1) / 64;
+
+    return (UINT64_MAX >> (63 - (last - first))) << first;
+}
+
+static void code_written(void *opaque, uint64_t index, unsigned offset, unsigned len)
+{
+    struct code_map *m = opaque;
+
+    pthread_mutex_lock(&m->mutex);
+    if (m->lines[index] & line_mask(offset, len)) {
+        m->generation[index]++;
+        m->lines[index] = 0;
+        mem_page_clear(m->set->cfg.mem, index, PAGE_HAS_CODE);
+    }
+    pthread_mutex_unlock(&m->mutex);
+}
+
+void code_store(struct cpu *c, uint64_t page_index, unsigned offset, unsigned len)
+{
+    struct code_map *m = c->set->code_map;
+    uint32_t before = m->generation[page_index];
+
+    mem_page_written(c->set->cfg.mem, page_index, offset, len);
+    if (m->generation[page_index] != before)
+        c->end_block = true; /* the rest of this block may be what was written */
+}
+
+/* Marks [offset, offset+len) of a page as code; returns the generation to decode under. */
+static uint32_t cover(struct cpu *c, uint64_t index, unsigned offset, unsigned len)
+{
+    struct code_map *m = c->set->code_map;
+    uint64_t mask = line_mask(offset, len);
+    uint32_t generation = m->generation[index];
+
+    if ((__atomic_load_n(&m->lines[index], __ATOMIC_SEQ_CST) & mask) == mask)
+        return generation; /* read before the lines: a store in between makes it stale, not wrong */
+    pthread_mutex_lock(&m->mutex);
+    bool first = !(mem_page_flags(c->set->cfg.mem)[index] & PAGE_HAS_CODE);
+    m->lines[index] |= mask;
+    mem_page_set(c->set->cfg.mem, index, PAGE_HAS_CODE);
+    generation = m->generation[index];
+    pthread_mutex_unlock(&m->mutex);
+    if (!first)
+        return generation;
+    tlb_protect_page(c, index);
+    if (c->set->cfg.count > 1) {
+        cpu_exclusive_begin(c);
+        for (unsigned i = 0; i < c->set->cfg.count; i++)
+            if (c->set->cpu[i] != c)
+                tlb_protect_page(c->set->cpu[i], index);
+        cpu_exclusive_end(c);
+    }
+    return generation;
+}
+
+struct code_map *code_map_new(struct cpu_set *set, struct err *e)
+{
+    struct code_map *m = X_NEW(struct code_map);
+
+    m->set = set;
+    m->pages = mem_page_count(set->cfg.mem);
+    m->lines = try_alloc(m->pages * sizeof(m->lines[0]));
+    m->generation = try_alloc(m->pages * sizeof(m->generation[0]));
+    pthread_mutex_init(&m->mutex, NULL);
+    if (!m->lines || !m->generation) {
+        err_set(e, ERR_NOMEM, "cannot allocate the code map");
+        code_map_free(m);
+        return NULL;
+    }
+    mem_set_code_hook(set->cfg.mem, code_written, m);
+    return m;
+}
+
+void code_map_free(struct code_map *m)
+{
+    if (!m)
+        return;
+    mem_set_code_hook(m->set->cfg.mem, NULL, NULL);
+    x_free(m->lines);
+    x_free((void *)m->generation);
+    pthread_mutex_destroy(&m->mutex);
+    x_free(m);
+}
+
+/* ---- blocks ---- */
+
+struct code_cache *code_cache_new(struct cpu *c)
+{
+    struct code_cache *cc = X_NEW(struct code_cache);
+
+    (void)c;
+    cc->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cc->arena == MAP_FAILED) {
+        x_free(cc);
+        return NULL;
+    }
+    return cc;
+}
+
+void code_cache_free(struct code_cache *cc)
+{
+    if (!cc)
+        return;
+    munmap(cc->arena, ARENA_SIZE);
+    x_free(cc);
+}
+
+void code_flush(struct cpu *c)
+{
+    memset(c->code->hash, 0, sizeof(c->code->hash));
+    c->code->used = 0;
+    c->tlb_epoch++; /* no chain leads into the old blocks */
+    c->stats.code_flushes++;
+}
+
+bool block_valid(const struct cpu *c, const struct block *b)
+{
+    const struct code_map *m = c->set->code_map;
+
+    return m->generation[b->page] == b->generation &&
+           (b->page2 == UINT64_MAX || m->generation[b->page2] == b->generation2);
+}
+
+static unsigned hash_of(uint64_t key)
+{
+    return (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HASH_BITS));
+}
+
+/* Host address of code at linear; raises fetch faults; MMIO is not executable here (#GP, as a machine check would do
+ * no good). */
+static uint8_t *fetch(struct cpu *c, uint64_t linear, uint64_t *page_index)
+{
+    uint64_t gpa;
+    uint8_t *p = mmu_access(c, linear, ACCESS_EXEC, c->cpl == 3 ? MMU_USER : MMU_KERNEL, &gpa, page_index);
+
+    if (!p)
+        cpu_gp(c, 0);
+    return p;
+}
+
+/* Bytes of the CS segment that may be fetched at RIP, at most 15. */
+static unsigned fetch_limit(struct cpu *c, uint64_t rip)
+{
+    const struct x86_seg *cs = &c->s.seg[X86_CS];
+
+    if (c->mode & MODE_CODE64) {
+        if (!cpu_canonical(c, rip))
+            cpu_gp(c, 0);
+        return 15;
+    }
+    if (rip > cs->limit)
+        cpu_gp(c, 0);
+    return (unsigned)MIN((uint64_t)cs->limit - rip + 1, 15);
+}
+
+static uint64_t code_linear(const struct cpu *c, uint64_t rip)
+{
+    if (c->mode & MODE_CODE64)
+        return rip;
+    return (uint32_t)(c->s.seg[X86_CS].base + rip);
+}
+
+static struct block *block_alloc(struct cpu *c)
+{
+    size_t size = sizeof(struct block) + BLOCK_INSNS * sizeof(struct insn);
+
+    if (c->code->used + size > ARENA_SIZE)
+        code_flush(c);
+    struct block *b = (struct block *)(c->code->arena + c->code->used);
+    memset(b, 0, sizeof(*b));
+    return b;
+}
+
+/* Decodes from RIP to the first control transfer, the end of the page or BLOCK_INSNS. An instruction that crosses into
+ * the next page is a block's first and only one. */
+static struct block *decode_block(struct cpu *c, uint64_t key, uint64_t page, const uint8_t *host)
+{
+    struct block *b = block_alloc(c);
+    uint64_t rip = c->s.rip;
+    unsigned offset = (unsigned)(code_linear(c, rip) & 0xfff), at = 0;
+    bool more = true;
+
+    b->key = key;
+    b->page = page;
+    b->page2 = UINT64_MAX;
+    b->generation = cover(c, page, offset, 1);
+    while (more && b->count < BLOCK_INSNS && offset + at < PAGE_SIZE) {
+        struct insn *i = &b->insns[b->count];
+        unsigned allowed = fetch_limit(c, rip + at);
+        unsigned here = (unsigned)MIN(PAGE_SIZE - offset - at, 15);
+        unsigned len = MIN(allowed, here);
+        enum decode_result r;
+        uint8_t bytes[15];
+
+        cover(c, page, offset + at, len);
+        memcpy(bytes, host + at, len);
+        r = insn_decode(c, bytes, len, i);
+        if (r == DECODE_MORE && len == here && allowed > here) {
+            if (b->count > 0)
+                break; /* it begins a block of its own */
+            uint64_t page2;
+            unsigned rest = allowed - here;
+            const uint8_t *second = fetch(c, code_linear(c, rip + at + here), &page2);
+
+            b->page2 = page2;
+            b->generation2 = cover(c, page2, 0, rest);
+            memcpy(bytes + here, second, rest);
+            r = insn_decode(c, bytes, allowed, i);
+            more = false;
+        }
+        if (r == DECODE_MORE) { /* too long, or cut off by the segment limit */
+            if (b->count > 0)
+                break;
+            cpu_gp(c, 0);
+        }
+        if (r == DECODE_END)
+            more = false;
+        at += i->len;
+        b->count++;
+    }
+    c->code->used += ALIGN_UP(sizeof(*b) + b->count * sizeof(struct insn), (size_t)16);
+    b->hash_next = c->code->hash[hash_of(key)];
+    c->code->hash[hash_of(key)] = b;
+    return b;
+}
+
+struct block *code_find(struct cpu *c)
+{
+    uint64_t linear = code_linear(c, c->s.rip), page;
+
+    fetch_limit(c, c->s.rip);
+    const uint8_t *host = fetch(c, linear, &page);
+    uint64_t key = page << 20 | (linear & 0xfff) << 8 | cpu_block_mode(c);
+    struct block **p = &c->code->hash[hash_of(key)];
+
+    for (struct block *b = *p; b; b = *p) {
+        if (b->key != key) {
+            p = &b->hash_next;
+            continue;
+        }
+        bool crosses_elsewhere = false;
+        if (b->page2 != UINT64_MAX) {
+            uint64_t page2;
+            fetch(c, ALIGN_DOWN(linear, PAGE_SIZE) + PAGE_SIZE, &page2);
+            crosses_elsewhere = page2 != b->page2;
+        }
+        if (block_valid(c, b) && !crosses_elsewhere)
+            return b;
+        *p = b->hash_next; /* stale: forgotten, its memory comes back with the next flush */
+        break;
+    }
+    return decode_block(c, key, page, host);
+}

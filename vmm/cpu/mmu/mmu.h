@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Address translation of the software CPU: the page walk, the TLB, and the slow paths of memory access. */
+#ifndef VMDECK_CPU_MMU_MMU_H
+#define VMDECK_CPU_MMU_MMU_H
+
+#include "vmm/cpu/cpu_priv.h"
+
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
+
+/* Result of a walk: the translation of one 4 KiB page. */
+struct walk {
+    uint64_t gpa;     /* of the page */
+    bool writable;    /* a store needs no further walk: permitted and the dirty bit is set */
+    bool executable;
+    bool readable;
+    bool global, large;
+};
+
+/* Walks the paging structures for an access with the rights of that MMU index, setting A and D bits. Returns
+ * false with the page fault error code in *error; nothing is set then. SDM vol. 3A ch. 4. */
+bool mmu_walk(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, struct walk *out,
+              uint32_t *error);
+
+/* What the slow path knows of a TLB entry beyond its tags. */
+struct tlb_side {
+    uint64_t page;       /* linear page address, TLB_EMPTY when unused */
+    uint64_t gpa;
+    uint64_t page_index; /* in struct mem's page flags */
+    bool ram, global, writable;
+};
+
+struct mmu_state {
+    struct tlb_side side[MMU_COUNT][TLB_SIZE];
+};
+
+/* Translates for one access inside a page, filling the TLB; raises #PF. The host address, or NULL for MMIO and
+ * what is not there, with *gpa set. page_index may be NULL. */
+uint8_t *mmu_access(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, uint64_t *gpa,
+                    uint64_t *page_index);
+
+/* Stores to that page take the slow path from now on; only while the vCPU stands still or is the caller's. */
+void tlb_protect_page(struct cpu *c, uint64_t page_index);
+
+static inline unsigned tlb_slot(uint64_t linear)
+{
+    return (linear >> PAGE_SHIFT) & (TLB_SIZE - 1);
+}
+
+/* ---- the fast path, inline in the handlers of common instructions ---- */
+
+/* Host address when the access hits the TLB and stays in its page, else NULL. */
+static inline void *tlb_read_hit(struct cpu *c, uint64_t linear, unsigned size)
+{
+    const struct tlb_entry *e = &c->tlb[c->mmu][tlb_slot(linear)];
+
+    if (__builtin_expect(e->read == (linear & PAGE_MASK) && (linear & ~PAGE_MASK) <= PAGE_SIZE - size, 1))
+        return (void *)(uintptr_t)(linear + e->addend);
+    return NULL;
+}
+
+static inline void *tlb_write_hit(struct cpu *c, uint64_t linear, unsigned size)
+{
+    const struct tlb_entry *e = &c->tlb[c->mmu][tlb_slot(linear)];
+
+    if (__builtin_expect(e->write == (linear & PAGE_MASK) && (linear & ~PAGE_MASK) <= PAGE_SIZE - size, 1))
+        return (void *)(uintptr_t)(linear + e->addend);
+    return NULL;
+}
+
+/* Loads and stores of 1, 2, 4 or 8 bytes; size is a constant at every call. */
+static inline uint64_t fast_ld(struct cpu *c, uint64_t linear, unsigned size)
+{
+    const void *p = tlb_read_hit(c, linear, size);
+
+    if (!p)
+        return mem_ld(c, linear, size);
+    switch (size) {
+    case 1: return *(const uint8_t *)p;
+    case 2: return ld_le16(p);
+    case 4: return ld_le32(p);
+    default: return ld_le64(p);
+    }
+}
+
+static inline void fast_st(struct cpu *c, uint64_t linear, uint64_t v, unsigned size)
+{
+    void *p = tlb_write_hit(c, linear, size);
+
+    if (!p) {
+        mem_st(c, linear, v, size);
+        return;
+    }
+    switch (size) {
+    case 1: *(uint8_t *)p = (uint8_t)v; break;
+    case 2: st_le16(p, (uint16_t)v); break;
+    case 4: st_le32(p, (uint32_t)v); break;
+    default: st_le64(p, v); break;
+    }
+}
+
+#endif
