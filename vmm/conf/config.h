@@ -131,7 +131,8 @@ bool config_get(const struct vm_config *c, const char *path, struct buf *out);
 /* Sets one value as typed by a person; "" is the default. An index equal to the count appends to that list.
  * Checks the value by itself; config_validate checks what holds between values. */
 bool config_set(struct vm_config *c, const char *path, const char *value, struct err *e);
-/* Only checks a value against the key's type and range; indexes in path are ignored. */
+/* Only checks a value against the key's type and range; indexes in path do not matter and may be left out
+ * ("disks[].bus"). */
 bool config_check(const char *path, const char *value, struct err *e);
 /* What holds between values (unique ids and forwards, kernel for initrd, ...). */
 bool config_validate(const struct vm_config *c, struct err *e);

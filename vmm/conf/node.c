@@ -82,6 +82,31 @@ static void fail(struct builder *b, const yaml_mark_t *at, unsigned width, const
     b->failed = true;
 }
 
+/* What libyaml's complaints usually mean; NULL: nothing better to say. */
+static const char *explain(const yaml_parser_t *p)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } table[] = {
+        {"mapping values are not allowed",
+         "a ':' is not expected here (put text that contains ': ' in quotes, or check the indentation)"},
+        {"while scanning an alias", "'*' begins an alias, which is not supported (put the text in quotes)"},
+        {"while scanning an anchor", "'&' begins an anchor, which is not supported (put the text in quotes)"},
+        {"cannot start any token", "this character cannot begin a value (put the text in quotes)"},
+        {"could not find expected ':'", "a ':' is missing after the key"},
+        {"did not find expected key", "a key is expected here (check the indentation)"},
+        {"did not find expected '-' indicator", "'- ' is expected here (check the indentation)"},
+        {"did not find expected ',' or ']'", "a ',' or the closing ']' is missing"},
+        {"did not find expected ',' or '}'", "a ',' or the closing '}' is missing"},
+        {"did not find expected node content", "a value, or the closing bracket, is missing"},
+    };
+
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if ((p->problem && strstr(p->problem, table[i].theirs)) || (p->context && strstr(p->context, table[i].theirs)))
+            return table[i].ours;
+    return NULL;
+}
+
 /* libyaml's own complaint, in words of this file's user. */
 static void fail_syntax(struct builder *b)
 {
@@ -102,8 +127,11 @@ static void fail_syntax(struct builder *b)
         return;
     }
     size_t at = byte_at(b, p->problem_mark.index);
-    if (at < b->len && b->text[at] == '\t')
-        str_copy(message, sizeof(message), "tabs cannot indent YAML (use spaces)");
+    const char *plain = at < b->len && b->text[at] == '\t' ? "tabs cannot indent YAML (use spaces)" : explain(p);
+    if (plain)
+        str_copy(message, sizeof(message), plain);
+    else if (!strcmp(problem, "found unexpected end of stream"))
+        snprintf(message, sizeof(message), "the quote that opens in line %zu is not closed", p->context_mark.line + 1);
     else if (p->context)
         snprintf(message, sizeof(message), "not valid YAML: %s (%s that starts in line %zu)", problem,
                  p->context, p->context_mark.line + 1);

@@ -79,8 +79,12 @@ static const char *suggest(const char *pattern, const struct node *key, char *ou
 static void unknown_key(struct walk *w, const struct node *key, const char *pattern, const char *path)
 {
     char guess[64];
+    const char *dot = strrchr(key->text, '.');
 
-    if (suggest(pattern, key, guess, sizeof(guess)))
+    if (dot && conf_row_find(key->text, key->text_len))
+        complain(w, key, "%s: keys do not nest by dots (write '%s:' below '%.*s:')", path, dot + 1,
+                 (int)(dot - key->text), key->text);
+    else if (suggest(pattern, key, guess, sizeof(guess)))
         complain(w, key, "%s: unknown key, did you mean '%s'?", path, guess);
     else
         complain(w, key, "%s: unknown key", path);
@@ -116,6 +120,16 @@ static void walk_value(struct walk *w, const struct node *n, const struct conf_r
         return;
     }
     if (row->type == CONF_CLASSES && n->kind == NODE_LIST) {
+        bool ok = true;
+
+        for (const struct node *word = n->first; word; word = word->next) {
+            if (word->kind != NODE_SCALAR || conf_value_parse(row, word->text, true, NULL, &e))
+                continue;
+            complain(w, word, "%s: %s", path, e.msg);
+            ok = false;
+        }
+        if (!ok)
+            return;
         if (!join_words(n, &words)) {
             complain(w, n, "%s: expected words of: %s", path, row->choices);
             buf_free(&words);

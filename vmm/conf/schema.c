@@ -361,7 +361,9 @@ bool config_check(const char *path, const char *value, struct err *e)
     const struct conf_row *row = NULL;
     bool ok;
 
-    if (conf_path_pattern(path, &pattern))
+    if (strstr(path, "[]"))
+        row = conf_row_find(path, strlen(path));
+    else if (conf_path_pattern(path, &pattern))
         row = conf_row_find(buf_str(&pattern), pattern.len);
     buf_free(&pattern);
     if (!row)
