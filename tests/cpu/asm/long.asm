@@ -72,6 +72,8 @@ syscall_entry:
         o64 sysret
 
 syscall_bad_return: ; SYSRET to a non-canonical address faults in ring 0
+        xor eax, eax
+        mov ss, ax                      ; SYSCALL's SS is no data segment of this GDT
         mov r13, rcx
         mov rcx, 0x800000000000
         FAULTS 0x100, 13, 0, o64 sysret
@@ -166,10 +168,12 @@ start:
         mov rdx, 0xffff800000000000
         FAULTS 0x22, 13, 0, mov rax, [rdx - 8]
         FAULTS 0x23, 14, 0, mov rax, [rdx]
+        GATE64 12, stubs64 + 12 * 9, 0x8e, 1
         mov rsi, rsp
-        mov rsp, rbx
+        lea rsp, [rbx + 16]
         FAULTS 0x24, 12, 0, push rax
-        cmp rsp, rbx
+        lea rax, [rbx + 16]
+        cmp rsp, rax
         CHECK 0x25, e
         mov rsp, rsi
         mov rbp, rbx

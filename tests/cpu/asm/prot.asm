@@ -7,6 +7,7 @@
 
 %define S(n) (TESTSEL + (n) * 8)
 save_esp: dd 0
+align 4
 fword:    dd 0
           dw 0
 bits 32

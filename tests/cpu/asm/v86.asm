@@ -5,9 +5,9 @@
 %include "pm32.inc"
 
 %define V86_SP 0x7000
-v86_flags: dd 0
 pm_frame:  times 10 dd 0
 pm_vec:    dd 0
+v86_regs:  dd 0, 0, 0 ; EAX, ECX, ESI
 bits 32
 ; Gate 41h (DPL 3) and the faults of interest end here: saves the frame and goes on in ring 0.
 %macro TO_RING0 1
@@ -21,6 +21,9 @@ to_ring0_13:
         add esp, 4 ; error code
         push dword 13
 to_ring0:
+        mov [ss:v86_regs], eax
+        mov [ss:v86_regs + 4], ecx
+        mov [ss:v86_regs + 8], esi
         mov ax, DATA32
         mov ds, ax
         mov es, ax
@@ -31,6 +34,9 @@ to_ring0:
         mov ecx, 9
         ss rep movsd
         mov esp, STACK0
+        mov eax, [v86_regs]
+        mov ecx, [v86_regs + 4]
+        mov esi, [v86_regs + 8]
         jmp dword [exp_resume]
 
 ; Runs 16-bit code at a label in virtual-8086 mode until it comes back through TO_RING0.

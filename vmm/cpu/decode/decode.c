@@ -76,7 +76,7 @@ static void set_memory(struct insn *i, const ZydisDecodedOperand *op)
 }
 
 /* Numbers of register operands, by where the encoding holds them. */
-static void set_registers(struct insn *i, const ZydisDecodedInstruction *z)
+static void set_registers(struct insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
 {
     bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
     unsigned r = vex ? !z->raw.vex.R : z->raw.rex.R, b = vex ? !z->raw.vex.B : z->raw.rex.B;
@@ -85,8 +85,10 @@ static void set_registers(struct insn *i, const ZydisDecodedInstruction *z)
         r = b = 0;
     i->reg = (uint8_t)(z->raw.modrm.reg | r << 3);
     i->rm = (uint8_t)(z->raw.modrm.rm | b << 3);
-    if (!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM))
-        i->rm = (uint8_t)((z->opcode & 7) | b << 3);
+    if (!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM)) /* in the opcode, or the accumulator */
+        i->rm = z->operand_count && ops[0].encoding == ZYDIS_OPERAND_ENCODING_OPCODE
+                    ? (uint8_t)((z->opcode & 7) | b << 3)
+                    : X86_RAX;
     i->vvvv = vex ? (uint8_t)(~z->raw.vex.vvvv & 15) : REG_NONE;
     if (vex && !(i->mode & MODE_CODE64))
         i->vvvv &= 7;
@@ -226,7 +228,7 @@ enum decode_result insn_decode(struct cpu *c, const uint8_t *bytes, unsigned len
         i->flags |= INSN_REPNE;
     if (z.raw.prefix_count && (z.attributes & ZYDIS_ATTRIB_HAS_REX))
         i->flags |= INSN_REX;
-    set_registers(i, &z);
+    set_registers(i, &z, ops);
     set_immediates(i, &z);
     i->cond = z.opcode & 15;
     i->form = form_of(&z, ops);
