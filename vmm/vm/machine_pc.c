@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The PC: which devices there are, at which addresses, and how they are wired. Contracts in vm.h.
+ *
+ * Slots of PCI bus 0: 0 host bridge, 1 ISA bridge with IDE (1.1) and power management (1.3), 2 VGA, then
+ * disks, networks and the rest in the order of the configuration. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/base/alloc.h"
+#include "vmm/base/buf.h"
+#include "vmm/base/fd.h"
+#include "vmm/dev/platform/acpi_pm.h"
+#include "vmm/dev/platform/fwcfg.h"
+#include "vmm/dev/platform/hpet.h"
+#include "vmm/dev/platform/rtc.h"
+#include "vmm/fw/boot.h"
+#include "vmm/fw/pci_assign.h"
+#include "vmm/fw/tables.h"
+#include "vmm/vm/vm.h"
+
+#define DEVICES_MAX   64
+#define BIOS_MAX      (16 * MIB)
+#define BIOS_ISA_SIZE (128 * KIB) /* the end of it, also below 1 MiB */
+#define VGABIOS_MAX   (256 * KIB)
+
+/* CMOS cells that SeaBIOS reads. */
+#define CMOS_BOOT_ORDER  0x3d
+#define CMOS_BOOT_ORDER3 0x38
+#define CMOS_CPUS        0x5f
+
+struct machine {
+    const struct vm_config *cfg;
+    struct vm_fds *fds;
+    struct dev_env env;
+    struct dev *devs[DEVICES_MAX]; /* in order of creation */
+    unsigned dev_count;
+    struct dev *acpi_pm, *fwcfg, *rtc;
+    struct fw_tables_cfg tables;
+    void *bios;
+    uint64_t bios_size;
+    char *vgabios;
+    size_t vgabios_size;
+    struct buf boot_order; /* lines for SeaBIOS */
+};
+
+static struct dev *create(struct machine *m, const char *cls, const char *id)
+{
+    return dev_new(&m->env, cls, id);
+}
+
+/* The machine owns the device from now on, realized or not. */
+static bool add(struct machine *m, struct dev *d, struct err *e)
+{
+    if (m->dev_count == DEVICES_MAX) {
+        dev_free(d);
+        return err_set(e, ERR_LIMIT, "the machine has more than %d devices", DEVICES_MAX);
+    }
+    m->devs[m->dev_count++] = d;
+    return dev_realize(d, e);
+}
+
+static bool direct_boot(const struct machine *m)
+{
+    return m->fds->kernel >= 0;
+}
+
+/* ---- chipset ---- */
+
+static bool add_timers(struct machine *m, struct err *e)
+{
+    struct dev *hpet = create(m, "hpet", "hpet"), *pit, *rtc;
+
+    if (!add(m, hpet, e))
+        return false;
+    pit = create(m, "pit", "pit");
+    dev_set_ptr(pit, "irq", hpet_pit_line(hpet));
+    if (!add(m, pit, e))
+        return false;
+    m->rtc = rtc = create(m, "rtc", "rtc");
+    dev_set_ptr(rtc, "irq", hpet_rtc_line(hpet));
+    dev_set_u64(rtc, "localtime", m->cfg->rtc == RTC_LOCALTIME);
+    dev_set_u64(rtc, "memory-low", mem_low_size(m->env.mem));
+    dev_set_u64(rtc, "memory-high", mem_high_size(m->env.mem));
+    return add(m, rtc, e);
+}
+
+static bool add_chipset(struct machine *m, struct err *e)
+{
+    if (!add(m, create(m, "pic", "pic"), e) || !add(m, create(m, "ioapic", "ioapic"), e) ||
+        !add_timers(m, e) || !add(m, create(m, "i440fx", "host-bridge"), e) ||
+        !add(m, create(m, "piix3", "isa-bridge"), e))
+        return false;
+    m->acpi_pm = create(m, "acpi-pm", "acpi-pm");
+    if (!add(m, m->acpi_pm, e))
+        return false;
+    m->fwcfg = create(m, "fwcfg", "fwcfg");
+    if (!add(m, m->fwcfg, e))
+        return false;
+    struct dev *debugcon = create(m, "debugcon", "debugcon");
+    dev_set_u64(debugcon, "fd", (uint32_t)m->fds->debugcon);
+    if (!add(m, debugcon, e))
+        return false;
+    return !m->cfg->debug_exit || add(m, create(m, "isa-debug-exit", "debug-exit"), e);
+}
+
+static bool add_serial(struct machine *m, struct chr *const serial[2], struct err *e)
+{
+    static const struct {
+        const char *id;
+        uint16_t port;
+        uint8_t irq;
+    } com[2] = {{"com1", 0x3f8, 4}, {"com2", 0x2f8, 3}};
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (!serial[i])
+            continue;
+        struct dev *d = create(m, "uart", com[i].id);
+        dev_set_u64(d, "port", com[i].port);
+        dev_set_u64(d, "irq", com[i].irq);
+        dev_set_ptr(d, "chr", serial[i]);
+        if (!add(m, d, e))
+            return false;
+        m->tables.acpi.com[i] = true;
+    }
+    return true;
+}
+
+/* ---- screen ---- */
+
+static char *read_fd(int fd, uint64_t max, size_t *len, const char *what, struct err *e)
+{
+    struct stat st;
+    char *p;
+
+    if (fstat(fd, &st) < 0 || st.st_size <= 0 || (uint64_t)st.st_size > max) {
+        err_set(e, ERR_INVALID, "%s is empty or larger than %llu KiB", what,
+                (unsigned long long)(max / KIB));
+        return NULL;
+    }
+    p = try_alloc((size_t)st.st_size);
+    if (!p || pread(fd, p, (size_t)st.st_size, 0) != st.st_size) {
+        err_errno(e, p ? errno : ENOMEM, "cannot read %s", what);
+        x_free(p);
+        return NULL;
+    }
+    *len = (size_t)st.st_size;
+    return p;
+}
+
+static bool add_vga(struct machine *m, struct surface *surface, struct err *e)
+{
+    struct dev *d = create(m, "vga", "vga");
+
+    dev_set_ptr(d, "surface", surface);
+    dev_set_u64(d, "text_mode_on_reset", direct_boot(m));
+    if (m->fds->vgabios >= 0) {
+        m->vgabios = read_fd(m->fds->vgabios, VGABIOS_MAX, &m->vgabios_size, "the VGA BIOS", e);
+        if (!m->vgabios) {
+            dev_free(d);
+            return false;
+        }
+        dev_set_ptr(d, "rom", m->vgabios);
+        dev_set_u64(d, "rom_size", m->vgabios_size);
+    }
+    return add(m, d, e);
+}
+
+/* ---- firmware ---- */
+
+static bool add_bios(struct machine *m, struct err *e)
+{
+    struct mem *mem = m->env.mem;
+    struct stat st;
+
+    if (m->fds->bios < 0)
+        return err_set(e, ERR_INVALID, "neither a kernel nor firmware to start");
+    if (fstat(m->fds->bios, &st) < 0 || (uint64_t)st.st_size < BIOS_ISA_SIZE ||
+        (uint64_t)st.st_size > BIOS_MAX || st.st_size % (off_t)PAGE_SIZE)
+        return err_set(e, ERR_INVALID, "the firmware image has an odd size");
+    m->bios_size = (uint64_t)st.st_size;
+    m->bios = mmap(NULL, m->bios_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->bios == MAP_FAILED) {
+        m->bios = NULL;
+        return err_errno(e, errno, "cannot allocate memory for the firmware");
+    }
+    if (pread(m->fds->bios, m->bios, m->bios_size, 0) != (ssize_t)m->bios_size)
+        return err_set(e, ERR_IO, "cannot read the firmware image");
+    uint8_t *isa = (uint8_t *)m->bios + m->bios_size - BIOS_ISA_SIZE;
+    if (!mem_add_host(mem, "bios", 4 * GIB - m->bios_size, m->bios_size, MEM_PRIO_ROM, m->bios,
+                      true) ||
+        !mem_add_host(mem, "bios-isa", MIB - BIOS_ISA_SIZE, BIOS_ISA_SIZE, MEM_PRIO_ROM, isa, true))
+        return err_set(e, ERR_LIMIT, "no room for the firmware");
+    return true;
+}
+
+/* ---- life ---- */
+
+static bool build(struct machine *m, const struct machine_cfg *c, struct err *e)
+{
+    if (!direct_boot(m) && !add_bios(m, e))
+        return false;
+    if (!add_chipset(m, e) || !add_serial(m, c->serial, e) || !add_vga(m, c->surface, e))
+        return false;
+    rtc_set_cmos(m->rtc, CMOS_CPUS, (uint8_t)(m->cfg->cpus - 1));
+    fw_tables_fwcfg(&m->tables, m->env.mem, m->fwcfg);
+    return true;
+}
+
+struct machine *machine_new(const struct machine_cfg *c, struct err *e)
+{
+    struct machine *m = X_NEW(struct machine);
+
+    m->cfg = c->cfg;
+    m->fds = c->fds;
+    m->env = *c->env;
+    m->tables.acpi.cpus = c->cfg->cpus;
+    m->tables.smbios = (struct smbios_cfg){.name = c->cfg->name, .uuid = c->cfg->uuid,
+                                           .cpus = c->cfg->cpus, .memory = c->cfg->memory};
+    bus_lock(m->env.bus);
+    bool ok = build(m, c, e);
+    bus_unlock(m->env.bus);
+    if (!ok) {
+        machine_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void machine_free(struct machine *m)
+{
+    if (!m)
+        return;
+    bus_lock(m->env.bus);
+    while (m->dev_count)
+        dev_free(m->devs[--m->dev_count]);
+    bus_unlock(m->env.bus);
+    /* the ROM's regions live until mem does, but no vCPU runs any more */
+    if (m->bios)
+        munmap(m->bios, m->bios_size);
+    x_free(m->vgabios);
+    buf_free(&m->boot_order);
+    x_free(m);
+}
+
+static bool load_kernel(struct machine *m, struct x86_state *boot, struct err *e)
+{
+    struct fw_boot_cfg c = {
+        .mem = m->env.mem,
+        .kernel = m->fds->kernel,
+        .initrd = m->fds->initrd,
+        .cmdline = m->cfg->append,
+        .module_count = m->cfg->module_count,
+    };
+
+    for (unsigned i = 0; i < m->cfg->module_count; i++) {
+        c.modules[i] = m->fds->modules[i];
+        c.module_args[i] = m->cfg->modules[i];
+    }
+    fw_pci_assign(m->env.pci, m->env.bus);
+    c.rsdp = fw_tables_direct(&m->tables, m->env.mem);
+    return fw_boot_load(&c, boot, e);
+}
+
+bool machine_reset(struct machine *m, struct x86_state *boot, struct err *e)
+{
+    bool ok = true;
+
+    bus_lock(m->env.bus);
+    for (unsigned i = 0; i < m->dev_count; i++)
+        dev_reset(m->devs[i]);
+    if (direct_boot(m))
+        ok = load_kernel(m, boot, e);
+    bus_unlock(m->env.bus);
+    return ok;
+}
+
+void machine_quiesce(struct machine *m)
+{
+    bus_lock(m->env.bus);
+    for (unsigned i = 0; i < m->dev_count; i++)
+        if (m->devs[i]->cls->quiesce)
+            m->devs[i]->cls->quiesce(m->devs[i]);
+    bus_unlock(m->env.bus);
+}
+
+void machine_resume(struct machine *m)
+{
+    bus_lock(m->env.bus);
+    for (unsigned i = 0; i < m->dev_count; i++)
+        if (m->devs[i]->cls->resume)
+            m->devs[i]->cls->resume(m->devs[i]);
+    bus_unlock(m->env.bus);
+}
+
+void machine_power_button(struct machine *m)
+{
+    bus_lock(m->env.bus);
+    acpi_pm_power_button(m->acpi_pm);
+    bus_unlock(m->env.bus);
+}
+
+void machine_input(struct machine *m, const struct input_event *ev)
+{
+    (void)m;
+    (void)ev;
+}
+
+void machine_blk_stats(struct machine *m, uint64_t *read_bytes, uint64_t *write_bytes)
+{
+    (void)m;
+    *read_bytes = *write_bytes = 0;
+}
