@@ -140,11 +140,31 @@ static void sleep_until_woken(struct cpu *c)
 
 enum event_result { EVENT_NONE, EVENT_TAKEN, EVENT_KICK, EVENT_SHUTDOWN };
 
+/* Between instructions RIP is where execution goes on; the marks of a transfer of control mean nothing there. */
+static void settle(struct cpu *c)
+{
+    c->branched = c->end_block = false;
+}
+
 static bool deliver(struct cpu *c, unsigned vector, enum event_kind kind)
 {
     c->s.mp_state = X86_MP_RUNNABLE;
     c->stats.interrupts++;
-    return cpu_deliver(c, vector, kind, false, 0);
+    bool ok = cpu_deliver(c, vector, kind, false, 0);
+    settle(c);
+    return ok;
+}
+
+/* The exception that a handler raised. False: triple fault. */
+static bool deliver_raised(struct cpu *c)
+{
+    drop_exclusivity(c);
+    c->stats.exceptions++;
+    c->s.sti_shadow = c->s.mov_ss_shadow = 0;
+    settle(c);
+    bool ok = cpu_deliver_raised(c);
+    settle(c);
+    return ok;
 }
 
 static enum event_result take_interrupt(struct cpu *c)
@@ -196,15 +216,17 @@ static enum event_result handle_pending(struct cpu *c, uint32_t pending)
 /* Events that came with a loaded state. */
 static bool deliver_loaded(struct cpu *c)
 {
+    bool ok = true;
+
     if (c->s.exc_pending) {
         c->s.exc_pending = 0;
-        return cpu_deliver(c, c->s.exc_vector, EVENT_FAULT, c->s.exc_has_error, c->s.exc_error);
-    }
-    if (c->s.irq_injected) {
+        ok = cpu_deliver(c, c->s.exc_vector, EVENT_FAULT, c->s.exc_has_error, c->s.exc_error);
+    } else if (c->s.irq_injected) {
         c->s.irq_injected = 0;
-        return cpu_deliver(c, c->s.irq_vector, EVENT_EXT_INT, false, 0);
+        ok = cpu_deliver(c, c->s.irq_vector, EVENT_EXT_INT, false, 0);
     }
-    return true;
+    settle(c);
+    return ok;
 }
 
 /* ---- execution ---- */
@@ -231,7 +253,9 @@ static bool run_one(struct cpu *c)
     c->stats.instructions++;
     if (shadow)
         c->s.sti_shadow = c->s.mov_ss_shadow = 0;
-    return !(debug || c->dbg_hits) || debug_after(c);
+    bool ok = !(debug || c->dbg_hits) || debug_after(c);
+    settle(c);
+    return ok;
 }
 
 static struct block *next_block(struct cpu *c, struct block *last)
@@ -285,11 +309,7 @@ enum cpu_exit cpu_run(struct cpu *c)
         return CPU_EXIT_SHUTDOWN;
     }
     if (sigsetjmp(c->raise_env, 0)) {
-        drop_exclusivity(c);
-        c->stats.exceptions++;
-        c->branched = c->end_block = false;
-        c->s.sti_shadow = c->s.mov_ss_shadow = 0;
-        if (!cpu_deliver_raised(c)) {
+        if (!deliver_raised(c)) {
             leave_running(c->set);
             return CPU_EXIT_SHUTDOWN;
         }
@@ -339,10 +359,7 @@ bool cpu_step(struct cpu *c)
             tlb_flush_all(c);
         }
         if (sigsetjmp(c->raise_env, 0)) {
-            drop_exclusivity(c);
-            c->stats.exceptions++;
-            c->branched = c->end_block = false;
-            ok = cpu_deliver_raised(c);
+            ok = deliver_raised(c);
         } else {
             ok = run_one(c);
         }
