@@ -290,7 +290,7 @@ static bool login_result(struct vnc_conn *c, int64_t now)
 {
     struct vnc_peer *p = vnc_peer_find(c->relay, c->peer, now);
 
-    switch (c->link->auth) {
+    switch (atomic_load(&c->link->auth)) {
     case VNC_AUTH_OK:
         p->failures = 0;
         c->state = ST_INIT;

@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i - 1], "--type") == 0)
             text = value;
         else if (strcmp(argv[i - 1], "--wait") == 0)
-            wait = atoi(value);
+            wait = (int)strtol(value, NULL, 10);
         else if (strcmp(argv[i - 1], "--ppm") == 0)
             ppm = value;
         else if (strcmp(argv[i - 1], "--pointer") != 0 || sscanf(value, "%d,%d", &x, &y) != 2)
@@ -135,7 +135,7 @@ int main(int argc, char **argv)
     char *colon = target[0] == '/' || target[0] == '.' ? NULL : strrchr(host, ':');
     if (colon) {
         *colon = '\0';
-        cl->serverPort = atoi(colon + 1);
+        cl->serverPort = (int)strtol(colon + 1, NULL, 10);
     }
     free(cl->serverHost);
     cl->serverHost = strdup(host);
@@ -145,9 +145,13 @@ int main(int argc, char **argv)
     while (!updates && now_ms() < deadline)
         if (!pump(cl, 50))
             return 1;
-    for (char *list = keys ? strdup(keys) : NULL, *k = list ? strtok(list, ",") : NULL; k;
-         k = strtok(NULL, ","))
-        key(cl, keysym_by_name(k));
+    while (keys && *keys) {
+        char name[16];
+        size_t n = strcspn(keys, ",");
+        snprintf(name, sizeof(name), "%.*s", (int)n, keys);
+        key(cl, keysym_by_name(name));
+        keys += n + (keys[n] != '\0');
+    }
     for (; text && *text; text++)
         key(cl, (uint8_t)*text);
     if (x >= 0)
