@@ -386,10 +386,12 @@ void cpuid_query(const struct cpuid_env *env, uint32_t leaf, uint32_t subleaf, s
     case 0xd:
         leaf_xsave(env, subleaf, out);
         break;
-    case 0x15: /* TSC = crystal * EBX / EAX */
-        out->eax = CPU_APIC_HZ / 1000;
-        out->ebx = tsc_khz;
-        out->ecx = CPU_APIC_HZ;
+    case 0x15: /* TSC = crystal * EBX / EAX; Linux multiplies kHz in 32 bits, so only small ratios are told */
+        if (tsc_khz % (CPU_APIC_HZ / 1000) == 0) {
+            out->eax = 1;
+            out->ebx = tsc_khz / (CPU_APIC_HZ / 1000);
+            out->ecx = CPU_APIC_HZ;
+        }
         break;
     case 0x16:
         out->eax = tsc_khz / 1000;
