@@ -29,7 +29,7 @@ LAYERS = {
                       "vmm/chr/", "vmm/sandbox/", "display/"],
     "vmm/ctl": ["vmm/", "display/"],
     "display": BASE,
-    "tui/client": BASE + ["vmm/conf/", "vmm/ctl/", "display/keymap.h"],
+    "tui/client": BASE + ["vmm/conf/", "vmm/ctl/", "display/keymap.h", "display/text.h"],
     "tui/ui": BASE,
     "tui/screens": BASE + ["vmm/conf/", "tui/ui/", "tui/client/", "display/text.h", "display/keymap.h",
                            "vmm/accel/accel.h"],
