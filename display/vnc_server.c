@@ -198,8 +198,8 @@ static bool resize(struct vnc_server *srv, unsigned width, unsigned height)
     return true;
 }
 
-/* Takes over what has changed on the surface; true when something has. A new size is followed once it has stood for a moment:
- * a boot goes through several, and some viewers break when they come in bursts. */
+/* Takes over what has changed on the surface; true when something has. A new size is followed once it has
+ * stood for a moment: a boot goes through several, and some viewers break when they come in bursts. */
 static bool update(struct vnc_server *srv)
 {
     struct surface_rect rects[RECTS_MAX];
