@@ -86,6 +86,17 @@ int cmd_create(const struct cli_args *a, struct err *e)
     return ok ? 0 : 1;
 }
 
+/* There is no folder that would keep them. */
+static bool no_new_disks(const struct vm_config *c, struct err *e)
+{
+    for (unsigned i = 0; i < c->disk_count; i++)
+        if (c->disks[i].size) {
+            err_set(e, ERR_USAGE, "--disk: size is for create: an ephemeral VM keeps no image");
+            return err_hint(e, "make the image first, with: truncate -s 10G FILE");
+        }
+    return true;
+}
+
 static int run_ephemeral(const struct cli_args *a, struct err *e)
 {
     const char *wanted = cli_value(a, "name");
@@ -98,10 +109,9 @@ static int run_ephemeral(const struct cli_args *a, struct err *e)
     set_name(&cfg, name);
     if (dir) {
         err_set(e, ERR_EXISTS, "there is a VM \"%s\" already", name);
-    } else if (run && vm_opts_apply(a, &cfg, e)) {
+    } else if (run && vm_opts_apply(a, &cfg, e) && no_new_disks(&cfg, e)) {
         struct sup_opts o = {.name = name, .dir = run, .run_dir = run, .foreground = true, .ephemeral = true,
                              .cfg = &cfg};
-        e->code = ERR_NONE;
         status = sup_run(&o, e);
     }
     config_fini(&cfg);

@@ -304,12 +304,17 @@ static bool make_password(struct sup *s, const char *path, struct err *e)
 
 static bool open_password(struct sup *s, struct err *e)
 {
+    struct err missing = ERR_INIT;
     size_t len;
 
     s->vnc_password_file = resolve(s, s->cfg.vnc.password_file ? s->cfg.vnc.password_file : "vnc.pass");
-    char *text = fd_read_file(AT_FDCWD, s->vnc_password_file, 4096, &len, e);
-    if (!text)
-        return e->code == ERR_NOENT ? make_password(s, s->vnc_password_file, e) : err_wrap(e, "VNC password");
+    char *text = fd_read_file(AT_FDCWD, s->vnc_password_file, 4096, &len, &missing);
+    if (!text && missing.code == ERR_NOENT)
+        return make_password(s, s->vnc_password_file, e);
+    if (!text) {
+        *e = missing;
+        return err_wrap(e, "VNC password");
+    }
     text[strcspn(text, "\r\n")] = '\0';
     str_copy(s->vnc_password, sizeof(s->vnc_password), text);
     x_free(text);
@@ -370,7 +375,8 @@ static bool open_vnc_unix(struct sup *s, struct err *e)
     const char *dir = slash == full ? "/" : full, *name = slash + 1;
     char *shown = x_asprintf("%s/%s", slash == full ? "" : full, name);
     if (lstat(shown, &st) == 0) {
-        int fd = S_ISSOCK(st.st_mode) ? path_connect(dir, name, e) : -1;
+        struct err ignored = ERR_INIT;
+        int fd = S_ISSOCK(st.st_mode) ? path_connect(dir, name, &ignored) : -1;
         bool used = fd >= 0 || !S_ISSOCK(st.st_mode);
 
         fd_close(&fd);
