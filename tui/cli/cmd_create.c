@@ -101,7 +101,8 @@ static int run_ephemeral(const struct cli_args *a, struct err *e)
 {
     const char *wanted = cli_value(a, "name");
     char *name = wanted ? x_strdup(wanted) : x_asprintf("ephemeral-%d", (int)getpid());
-    char *run = client_run_dir(name, e), *dir = run ? client_vm_dir(name, e) : NULL;
+    struct err none = ERR_INIT;
+    char *run = client_run_dir(name, e), *dir = run ? client_vm_dir(name, &none) : NULL;
     struct vm_config cfg;
     int status = -1;
 

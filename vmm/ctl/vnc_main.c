@@ -3,29 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "display/vnc.h"
 #include "vmm/base/alloc.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/ctl/sup.h"
-#if __has_include("display/vnc.h")
-#include "display/vnc.h"
-#else
-#include <poll.h>
-#define VNC_PASSWORD_MAX 8
-struct vnc_cfg {
-    int surface_fd, input_fd, listen_fds[4];
-    unsigned listen_count;
-    const char *password, *layout, *name;
-    int status_fd;
-};
-static int vnc_run(const struct vnc_cfg *cfg)
-{
-    (void)cfg;
-    for (;;)
-        poll(NULL, 0, -1);
-    return 0;
-}
-#endif
 
 static void add_listener(struct vnc_cfg *cfg, int fd)
 {
