@@ -162,8 +162,11 @@ static void step_timeout(uv_timer_t *t)
 
 void loop_step(struct loop *l, int timeout_ms)
 {
-    if (timeout_ms > 0)
-        uv_timer_start(&l->step_timer, step_timeout, (uint64_t)timeout_ms, 0);
+    if (timeout_ms > 0) {
+        /* repeating, because libuv may fire it before it polls, and would then poll without end */
+        uv_update_time(&l->uv);
+        uv_timer_start(&l->step_timer, step_timeout, (uint64_t)timeout_ms, (uint64_t)timeout_ms);
+    }
     uv_run(&l->uv, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     uv_timer_stop(&l->step_timer);
 }

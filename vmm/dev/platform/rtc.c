@@ -36,7 +36,8 @@ enum reg {
 #define HOUR_PM 0x80u
 
 struct rtc_state {
-    int64_t offset; /* of the guest's idea of time to ours, nanoseconds */
+    /* the guest's time is ours plus this; apart, as guests set years that nanoseconds cannot hold */
+    int64_t offset_s, offset_ns;
     int64_t update_seen; /* second up to which the update flag is known */
     int64_t period_start; /* guest time the periodic interrupt counts from */
     uint64_t periods;     /* periods since then */
@@ -63,15 +64,15 @@ static int64_t source_ns(const struct rtc *r)
     return clock_wall_ns();
 }
 
-static int64_t rtc_ns(const struct rtc *r)
+/* Seconds since 1970 as the guest sees them. */
+static int64_t rtc_seconds(const struct rtc *r)
 {
-    return source_ns(r) + r->s.offset;
+    return (source_ns(r) + r->s.offset_ns) / NS_PER_S + r->s.offset_s;
 }
 
-/* Floor division, for times before 1970. */
-static int64_t seconds_of(int64_t ns)
+static int64_t rtc_fraction_ns(const struct rtc *r)
 {
-    return ns / NS_PER_S - (ns % NS_PER_S < 0);
+    return (source_ns(r) + r->s.offset_ns) % NS_PER_S;
 }
 
 static uint8_t encode(const struct rtc *r, unsigned v)
@@ -101,7 +102,7 @@ static unsigned decode_hour(const struct rtc *r, uint8_t v)
 
 static void time_to_regs(struct rtc *r)
 {
-    time_t t = (time_t)seconds_of(rtc_ns(r));
+    time_t t = (time_t)rtc_seconds(r);
     uint8_t *c = r->s.cmos;
     struct tm tm;
 
@@ -132,9 +133,10 @@ static void regs_to_time(struct rtc *r, bool starting)
         .tm_mon = (int)decode(r, c[REG_MONTH]) - 1,
         .tm_year = (int)(century * 100 + decode(r, c[REG_YEAR])) - 1900,
     };
-    int64_t now = rtc_ns(r), fraction = starting ? 0 : now - seconds_of(now) * NS_PER_S;
 
-    r->s.offset += (int64_t)timegm(&tm) * NS_PER_S + fraction - now;
+    if (starting)
+        r->s.offset_ns = (NS_PER_S - source_ns(r) % NS_PER_S) % NS_PER_S;
+    r->s.offset_s += (int64_t)timegm(&tm) - rtc_seconds(r);
 }
 
 static bool running(const struct rtc *r)
@@ -156,7 +158,7 @@ static void update_irq(struct rtc *r)
 /* The flag of updates is set each second, but nobody needs to be woken for it. */
 static void note_update(struct rtc *r)
 {
-    int64_t second = seconds_of(rtc_ns(r));
+    int64_t second = rtc_seconds(r);
 
     if (running(r) && second != r->s.update_seen)
         r->s.cmos[REG_C] |= C_UF;
@@ -169,8 +171,7 @@ static void schedule_update(struct rtc *r)
         timer_cancel(&r->update);
         return;
     }
-    int64_t now = rtc_ns(r), next = (seconds_of(now) + 1) * NS_PER_S;
-    timer_arm(&r->update, clock_now(r->dev.env->clock) + (next - now));
+    timer_arm(&r->update, clock_now(r->dev.env->clock) + NS_PER_S - rtc_fraction_ns(r));
 }
 
 static bool alarm_matches(struct rtc *r)
@@ -246,10 +247,8 @@ static uint8_t reg_read(struct rtc *r, unsigned reg)
     if (is_time(reg) && running(r))
         time_to_regs(r);
     switch (reg) {
-    case REG_A: {
-        int64_t now = rtc_ns(r), in_second = now - seconds_of(now) * NS_PER_S;
-        return c[REG_A] | (running(r) && in_second >= NS_PER_S - UIP_NS ? A_UIP : 0);
-    }
+    case REG_A:
+        return c[REG_A] | (running(r) && rtc_fraction_ns(r) >= NS_PER_S - UIP_NS ? A_UIP : 0);
     case REG_C:
         note_update(r);
         update_irq(r);
@@ -281,7 +280,7 @@ static void control_write(struct rtc *r, unsigned reg, uint8_t v)
     }
     if (!was && running(r)) {
         regs_to_time(r, true);
-        r->s.update_seen = seconds_of(rtc_ns(r));
+        r->s.update_seen = rtc_seconds(r);
     }
     update_irq(r);
     schedule_update(r);
@@ -364,12 +363,12 @@ static bool rtc_realize(struct dev *d, struct err *e)
     r->s.cmos[REG_B] = B_24H;
     fill_memory_cells(r);
     if (r->localtime) {
-        time_t now = (time_t)seconds_of(source_ns(r));
+        time_t now = (time_t)(source_ns(r) / NS_PER_S);
         struct tm tm;
         if (localtime_r(&now, &tm))
-            r->s.offset = tm.tm_gmtoff * NS_PER_S;
+            r->s.offset_s = tm.tm_gmtoff;
     }
-    r->s.update_seen = seconds_of(rtc_ns(r));
+    r->s.update_seen = rtc_seconds(r);
     time_to_regs(r);
     bus_add_pio(d->env->bus, "rtc", 0x70, 2, &rtc_ops, r);
     return true;
