@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device's end of the frame socket. A frame that the device cannot take is kept, and reading stops, so that the socket's buffer
+ * fills and the other end drops: nothing grows here. */
+#include "vmm/net/netdev.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "vmm/base/alloc.h"
+#include "vmm/base/fd.h"
+
+#define RX_BUDGET 64 /* frames a wake-up */
+
+struct netdev {
+    int sock;
+    struct loop *loop;
+    struct loop_fd *watch;
+    netdev_rx_fn *rx;
+    void *opaque;
+    size_t held; /* length of the frame in buf that the device did not take; 0: none */
+    uint64_t dropped;
+    uint8_t buf[NET_FRAME_MAX];
+};
+
+static void pump(struct netdev *nd)
+{
+    for (unsigned budget = RX_BUDGET; budget > 0 && nd->rx; budget--) {
+        if (!nd->held) {
+            ssize_t n = recv(nd->sock, nd->buf, sizeof(nd->buf), MSG_DONTWAIT);
+            if (n < 0)
+                return;
+            if (n == 0) { /* the other end is gone for good */
+                if (nd->watch)
+                    loop_unwatch(nd->watch);
+                nd->watch = NULL;
+                return;
+            }
+            nd->held = (size_t)n;
+        }
+        if (!nd->rx(nd->opaque, nd->buf, nd->held)) {
+            if (nd->watch)
+                loop_watch_set(nd->watch, 0); /* until netdev_resume */
+            return;
+        }
+        nd->held = 0;
+    }
+}
+
+static void on_readable(void *opaque, unsigned events)
+{
+    (void)events;
+    pump(opaque);
+}
+
+struct netdev *netdev_open(int sock, struct loop *loop)
+{
+    struct netdev *nd = X_NEW(struct netdev);
+
+    nd->sock = sock;
+    nd->loop = loop;
+    return nd;
+}
+
+void netdev_close(struct netdev *nd)
+{
+    if (!nd)
+        return;
+    netdev_set_rx(nd, NULL, NULL);
+    fd_close(&nd->sock);
+    x_free(nd);
+}
+
+void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque)
+{
+    nd->rx = rx;
+    nd->opaque = opaque;
+    if (rx && !nd->watch && nd->loop)
+        nd->watch = loop_watch(nd->loop, nd->sock, LOOP_READ, on_readable, nd);
+    if (!rx && nd->watch) {
+        loop_unwatch(nd->watch);
+        nd->watch = NULL;
+    }
+}
+
+static void resume(void *opaque)
+{
+    struct netdev *nd = opaque;
+
+    if (nd->watch)
+        loop_watch_set(nd->watch, LOOP_READ);
+    pump(nd);
+}
+
+/* Called on vCPU threads, too: watches are the loop's business. */
+void netdev_resume(struct netdev *nd)
+{
+    if (nd->held && nd->loop)
+        loop_post(nd->loop, resume, nd);
+}
+
+void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = iovcnt};
+
+    if (sendmsg(nd->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        nd->dropped++;
+}
