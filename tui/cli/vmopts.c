@@ -317,6 +317,10 @@ static bool check(const struct cli_args *a, struct vm_config *c, struct err *e)
         }
         char *key = x_strndup(value, (size_t)(eq - value));
         ok = config_edit(text.data, text.len, key, eq + 1, &edited, &diags, e);
+        if (!ok && e->code == ERR_NOENT) {
+            err_set(e, ERR_USAGE, "--set: there is no key \"%s\"", key);
+            err_hint(e, "see: vmdeck help yaml");
+        }
         x_free(key);
         buf_free(&text);
         text = edited;
