@@ -13,6 +13,8 @@
 #include "vmm/base/alloc.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/fd.h"
+#include "vmm/block/blk.h"
+#include "vmm/dev/input/hub.h"
 #include "vmm/dev/platform/acpi_pm.h"
 #include "vmm/dev/platform/fwcfg.h"
 #include "vmm/dev/platform/hpet.h"
@@ -20,6 +22,7 @@
 #include "vmm/fw/boot.h"
 #include "vmm/fw/pci_assign.h"
 #include "vmm/fw/tables.h"
+#include "vmm/net/netdev.h"
 #include "vmm/vm/vm.h"
 
 #define DEVICES_MAX   64
@@ -45,6 +48,10 @@ struct machine {
     char *vgabios;
     size_t vgabios_size;
     struct buf boot_order; /* lines for SeaBIOS */
+    struct input_hub *hub;
+    struct blk *blks[CONF_DISKS + CONF_CDROMS];
+    unsigned blk_count;
+    struct netdev *nets[CONF_NETWORKS];
 };
 
 static struct dev *create(struct machine *m, const char *cls, const char *id)
@@ -169,6 +176,118 @@ static bool add_vga(struct machine *m, struct surface *surface, struct err *e)
     return add(m, d, e);
 }
 
+/* ---- input ---- */
+
+static bool add_input(struct machine *m, struct err *e)
+{
+    struct dev *d = create(m, "i8042", "i8042");
+
+    m->hub = input_hub_new(&m->env, m->fds->input);
+    m->fds->input = -1;
+    dev_set_ptr(d, "hub", m->hub);
+    if (!add(m, d, e))
+        return false;
+    d = create(m, "virtio-keyboard", "keyboard");
+    dev_set_ptr(d, "hub", m->hub);
+    if (!add(m, d, e))
+        return false;
+    if (m->cfg->pointer != POINTER_TABLET)
+        return true;
+    d = create(m, "virtio-tablet", "tablet");
+    dev_set_ptr(d, "hub", m->hub);
+    return add(m, d, e);
+}
+
+/* ---- disks and networks ---- */
+
+/* *fd becomes the image's. */
+static struct blk *open_image(struct machine *m, int *fd, bool readonly, const char *id, struct err *e)
+{
+    struct blk *b = blk_open("raw", *fd, readonly, m->env.loop, e);
+
+    *fd = -1;
+    if (!b) {
+        err_wrap(e, "disk \"%s\"", id);
+        return NULL;
+    }
+    m->blks[m->blk_count++] = b;
+    return b;
+}
+
+static bool set_ide_drive(struct dev *ide, unsigned unit, struct blk *b, bool cdrom, struct err *e)
+{
+    char key[16];
+
+    if (unit > 3)
+        return err_set(e, ERR_LIMIT, "more than four IDE drives");
+    snprintf(key, sizeof(key), "drive%u", unit);
+    dev_set_ptr(ide, key, b);
+    snprintf(key, sizeof(key), "cdrom%u", unit);
+    dev_set_u64(ide, key, cdrom);
+    return true;
+}
+
+static bool add_disks(struct machine *m, struct err *e)
+{
+    struct dev *ide = NULL;
+    unsigned unit = 0;
+
+    for (unsigned i = 0; i < m->cfg->disk_count; i++) {
+        const struct conf_disk *c = &m->cfg->disks[i];
+        struct blk *b = open_image(m, &m->fds->disks[i], c->readonly, c->id, e);
+
+        if (!b)
+            return false;
+        if (c->bus == DISK_VIRTIO) {
+            struct dev *d = create(m, "virtio-blk", c->id);
+            dev_set_ptr(d, "blk", b);
+            if (!add(m, d, e))
+                return false;
+            continue;
+        }
+        if (!ide)
+            ide = create(m, "piix3-ide", "ide");
+        if (!set_ide_drive(ide, unit++, b, false, e)) {
+            dev_free(ide);
+            return false;
+        }
+    }
+    unit = MAX(unit, 2u); /* CD drives are on the second channel when there is room */
+    for (unsigned i = 0; i < m->cfg->cdrom_count; i++) {
+        struct blk *b = NULL;
+
+        if (m->fds->cdroms[i] >= 0 && !(b = open_image(m, &m->fds->cdroms[i], true, m->cfg->cdroms[i].id, e)))
+            return false;
+        if (!ide)
+            ide = create(m, "piix3-ide", "ide");
+        if (!set_ide_drive(ide, unit++, b, true, e)) {
+            dev_free(ide);
+            return false;
+        }
+    }
+    return !ide || add(m, ide, e);
+}
+
+static bool add_networks(struct machine *m, struct err *e)
+{
+    for (unsigned i = 0; i < m->cfg->network_count; i++) {
+        const struct conf_network *c = &m->cfg->networks[i];
+        struct dev *d;
+
+        if (c->mode == NET_NONE)
+            continue;
+        d = create(m, "virtio-net", c->id);
+        if (m->fds->nets[i] >= 0)
+            m->nets[i] = netdev_open(m->fds->nets[i], m->env.loop);
+        m->fds->nets[i] = -1;
+        dev_set_ptr(d, "netdev", m->nets[i]);
+        dev_set_str(d, "mac", c->mac);
+        if (!add(m, d, e))
+            return false;
+    }
+    return true;
+}
+
 /* ---- firmware ---- */
 
 static bool add_bios(struct machine *m, struct err *e)
@@ -203,7 +322,9 @@ static bool build(struct machine *m, const struct machine_cfg *c, struct err *e)
 {
     if (!direct_boot(m) && !add_bios(m, e))
         return false;
-    if (!add_chipset(m, e) || !add_serial(m, c->serial, e) || !add_vga(m, c->surface, e))
+    if (!add_chipset(m, e) || !add_serial(m, c->serial, e) || !add_vga(m, c->surface, e) ||
+        !add_disks(m, e) || !add_networks(m, e) || !add_input(m, e) ||
+        !add(m, create(m, "virtio-rng", "rng"), e))
         return false;
     rtc_set_cmos(m->rtc, CMOS_CPUS, (uint8_t)(m->cfg->cpus - 1));
     fw_tables_fwcfg(&m->tables, m->env.mem, m->fwcfg);
@@ -237,6 +358,11 @@ void machine_free(struct machine *m)
     bus_lock(m->env.bus);
     while (m->dev_count)
         dev_free(m->devs[--m->dev_count]);
+    for (unsigned i = 0; i < m->blk_count; i++)
+        blk_close(m->blks[i]);
+    for (unsigned i = 0; i < CONF_NETWORKS; i++)
+        netdev_close(m->nets[i]);
+    input_hub_free(m->hub);
     bus_unlock(m->env.bus);
     /* the ROM's regions live until mem does, but no vCPU runs any more */
     if (m->bios)
@@ -305,12 +431,19 @@ void machine_power_button(struct machine *m)
 
 void machine_input(struct machine *m, const struct input_event *ev)
 {
-    (void)m;
-    (void)ev;
+    bus_lock(m->env.bus);
+    input_hub_event(m->hub, ev);
+    bus_unlock(m->env.bus);
 }
 
 void machine_blk_stats(struct machine *m, uint64_t *read_bytes, uint64_t *write_bytes)
 {
-    (void)m;
     *read_bytes = *write_bytes = 0;
+    for (unsigned i = 0; i < m->blk_count; i++) {
+        struct blk_stats st;
+
+        blk_get_stats(m->blks[i], &st);
+        *read_bytes += st.read_bytes;
+        *write_bytes += st.write_bytes;
+    }
 }
