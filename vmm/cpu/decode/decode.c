@@ -37,6 +37,11 @@ static void init(void)
     ZydisDecoderInit(&decoders[0], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     ZydisDecoderInit(&decoders[1], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
     ZydisDecoderInit(&decoders[2], ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
+    for (unsigned i = 0; i < ARRAY_LEN(decoders); i++) { /* without these features, their opcodes are NOPs */
+        ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+        ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+        ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+    }
 }
 
 static uint8_t gpr_number(ZydisRegister r)
@@ -65,7 +70,14 @@ static uint8_t sreg_number(ZydisRegister r)
     }
 }
 
-static void set_memory(struct insn *i, const ZydisDecodedOperand *op)
+/* With mod 0, SIB base 5 is no register but a 32-bit displacement, whatever REX.B says; Zydis 4.0 forgets that when
+ * the address size is 32 in 64-bit code. */
+static bool sib_without_base(const ZydisDecodedInstruction *z)
+{
+    return z->address_width != 16 && z->raw.modrm.mod == 0 && z->raw.modrm.rm == 4 && z->raw.sib.base == 5;
+}
+
+static void set_memory(struct insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
 {
     i->base = gpr_number(op->mem.base);
     i->index = gpr_number(op->mem.index);
@@ -73,6 +85,10 @@ static void set_memory(struct insn *i, const ZydisDecodedOperand *op)
     i->seg = sreg_number(op->mem.segment);
     i->disp = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
     i->memsize = (uint8_t)(op->size / 8 <= 255 ? op->size / 8 : 0);
+    if ((i->flags & INSN_MEM) && sib_without_base(z)) {
+        i->base = REG_NONE;
+        i->disp = z->raw.disp.value;
+    }
 }
 
 /* Numbers of register operands, by where the encoding holds them. */
@@ -237,8 +253,9 @@ enum decode_result insn_decode(struct cpu *c, const uint8_t *bytes, unsigned len
             if (k < z.operand_count_visible && (z.attributes & ZYDIS_ATTRIB_HAS_MODRM))
                 i->flags |= INSN_MEM;
             if (!(i->flags & INSN_MEM) || k < z.operand_count_visible)
-                set_memory(i, &ops[k]);
-            break;
+                set_memory(i, &z, &ops[k]);
+            if (i->seg != X86_ES || i->base != X86_RDI)
+                break; /* else the destination of a string; what can be overridden is its source */
         }
     if (z.operand_count_visible > 1)
         i->srcsize = (uint8_t)(ops[1].size / 8);

@@ -346,9 +346,7 @@ void op_cmpxchg(struct cpu *c, const struct insn *i)
         if (ah & X86_ZF) {                                                                         \
             if (!(i->flags & INSN_MEM))                                                            \
                 set_reg(c, i, i->rm, value, n);                                                    \
-        } else {                                                                                   \
-            if (!(i->flags & INSN_MEM) && n == 4)                                                  \
-                set_reg(c, i, i->rm, value, n);                                                    \
+        } else { /* the register is not written then, not even to clear its upper half */           \
             c->s.gpr[X86_RAX] = n == 4 ? (uint32_t)result                                          \
                                        : (acc & ~mask_bytes(n)) | (result & mask_bytes(n));        \
         }                                                                                          \
@@ -381,12 +379,13 @@ void op_cmpxchg8b(struct cpu *c, const struct insn *i)
 
 void op_cmpxchg16b(struct cpu *c, const struct insn *i)
 {
+    /* alignment is looked at before the address; DS, ES, SS have no base in 64-bit code */
+    if ((insn_offset(c, i) + (i->seg >= X86_FS ? c->s.seg[i->seg].base : 0)) & 15)
+        cpu_gp(c, 0);
     uint64_t linear = ea(c, i, 16, true);
     uint64_t lo = c->s.gpr[X86_RAX], hi = c->s.gpr[X86_RDX];
     bool ok;
 
-    if (linear & 15)
-        cpu_gp(c, 0);
     WITH_HOST(unsigned __int128, 16, linear,
               __asm__ volatile("lock; cmpxchg16b %[m]"
                                : [m] "+m"(*p), "+a"(lo), "+d"(hi), "=@ccz"(ok)

@@ -264,8 +264,11 @@ void op_enter(struct cpu *c, const struct insn *i)
     for (unsigned k = 0; k < n; k++)
         mem_probe_write(c, seg_linear_fast(c, X86_SS, (rsp - size * (k + 1)) & mask, size, true), size);
     mem_probe_write(c, seg_linear_fast(c, X86_SS, end, size, true), size);
-    for (unsigned k = 0; k < n; k++)
+    for (unsigned k = 0; k < n; k++) {
+        if (k > 0 && k < level) /* again: what was pushed may overlap the frame pointers */
+            values[k] = fast_ld(c, seg_linear_fast(c, X86_SS, (rbp - size * k) & mask, size, false), size);
         fast_st(c, seg_linear_fast(c, X86_SS, (rsp - size * (k + 1)) & mask, size, true), values[k], size);
+    }
     set_reg(c, i, X86_RBP, frame, size);
     set_rsp(c, end);
 }

@@ -126,13 +126,31 @@ static void add_gpr(struct vec_spec *s, const ZydisDecodedOperand *o)
     }
 }
 
+/* Zydis calls their operands integers. */
+static bool is_rounding(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_ROUNDSS:
+    case ZYDIS_MNEMONIC_ROUNDSD:
+    case ZYDIS_MNEMONIC_ROUNDPS:
+    case ZYDIS_MNEMONIC_ROUNDPD:
+    case ZYDIS_MNEMONIC_VROUNDSS:
+    case ZYDIS_MNEMONIC_VROUNDSD:
+    case ZYDIS_MNEMONIC_VROUNDPS:
+    case ZYDIS_MNEMONIC_VROUNDPD:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void add_operand(struct vec_spec *s, const ZydisDecodedOperand *o)
 {
     const bool write = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     const ZydisRegisterClass k = op_class(o);
 
     if (op_float(o))
-        s->flags |= VOP_MXCSR;
+        s->flags |= VOP_MXCSR | VOP_OSFXSR; /* CVTSD2SI from memory names no XMM register */
     if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
         s->mem_size = o->size / 8;
         s->flags |= write ? VOP_MEM_WRITE : VOP_MEM_READ;
@@ -308,8 +326,10 @@ static bool make_spec(struct vec_spec *s, const struct insn *i, const ZydisDecod
     s->gpr_in = s->gpr_out = REG_NONE;
     if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
         s->flags |= VOP_VEX;
-    if (z->meta.isa_ext == ZYDIS_ISA_EXT_X87)
+    if (z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (z->opcode & 0xf8) == 0xd8)
         s->flags |= VOP_X87;
+    if (is_rounding(z->mnemonic))
+        s->flags |= VOP_MXCSR;
     for (unsigned n = 0; n < z->operand_count; n++)
         add_operand(s, &ops[n]);
     if (s->flags & VOP_X87)

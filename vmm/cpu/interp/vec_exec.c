@@ -88,10 +88,10 @@ void x87_normalise(struct x86_fpu *f)
 static uint64_t operand_in(struct cpu *c, const struct insn *i, const struct vec_spec *s)
 {
     const bool write = s->flags & VOP_MEM_WRITE;
-    const uint64_t linear = insn_linear(c, i, s->mem_size, write);
 
-    if ((s->flags & VOP_ALIGN) && (linear & (s->mem_size - 1u)))
-        cpu_gp(c, 0);
+    if (s->flags & VOP_ALIGN)
+        vec_check_aligned(c, i, s->mem_size);
+    const uint64_t linear = insn_linear(c, i, s->mem_size, write);
     if (write)
         mem_probe_write(c, linear, s->mem_size);
     if (s->flags & VOP_MEM_READ)

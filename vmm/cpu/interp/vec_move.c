@@ -14,10 +14,9 @@ static void check_kind(struct cpu *c, const struct insn *i)
 
 static uint64_t operand(struct cpu *c, const struct insn *i, unsigned size, bool write)
 {
-    const uint64_t linear = insn_linear(c, i, size, write);
-    if ((i->imm & MOV_ALIGN) && (linear & (size - 1)))
-        cpu_gp(c, 0);
-    return linear;
+    if (i->imm & MOV_ALIGN)
+        vec_check_aligned(c, i, size);
+    return insn_linear(c, i, size, write);
 }
 
 /* Writes the low bytes and clears the rest: of the XMM register, with VEX of the YMM register. */
@@ -83,13 +82,10 @@ static bool selected(const uint8_t *mask, unsigned n, unsigned size)
     return mask[n * size + size - 1] & 0x80;
 }
 
-/* Linear address of the operand at a distance from its start, wrapped and checked as an access of its own. */
-static uint64_t element(struct cpu *c, const struct insn *i, uint64_t distance, unsigned size, bool write)
+/* Linear address of an element of the operand, checked as an access of its own. */
+static uint64_t element(struct cpu *c, const struct insn *i, unsigned distance, unsigned size, bool write)
 {
-    uint64_t offset = insn_offset(c, i) + distance;
-    if (i->addrsize < 8)
-        offset &= mask_bytes(i->addrsize);
-    return seg_linear(c, i->seg, offset, size, write);
+    return seg_linear(c, i->seg, insn_offset(c, i) + distance, size, write);
 }
 
 void vec_maskmov_load(struct cpu *c, const struct insn *i)
@@ -105,7 +101,7 @@ void vec_maskmov_load(struct cpu *c, const struct insn *i)
     memcpy(ymm(c, i->reg), buf, sizeof(buf));
 }
 
-/* Stores the selected elements; none when any of them faults. */
+/* Stores the selected elements; none when any of them faults. Others are not even looked at. */
 static void masked_store(struct cpu *c, const struct insn *i, const uint8_t *src, const uint8_t *mask,
                          unsigned size, unsigned total)
 {
@@ -127,10 +123,21 @@ void vec_maskmov_store(struct cpu *c, const struct insn *i)
                  i->imm & ELEM_YMM ? 32 : 16);
 }
 
+/* MASKMOVDQU and MASKMOVQ fault for the whole operand, whatever the mask (SDM: allowed). */
+static void byte_mask_store(struct cpu *c, const struct insn *i, const uint8_t *src, const uint8_t *mask,
+                            unsigned total)
+{
+    const uint64_t linear = insn_linear(c, i, total, true);
+    mem_probe_write(c, linear, total);
+    for (unsigned n = 0; n < total; n++)
+        if (mask[n] & 0x80)
+            mem_st(c, linear + n, src[n], 1);
+}
+
 void vec_maskmovdqu(struct cpu *c, const struct insn *i)
 {
     check_kind(c, i);
-    masked_store(c, i, ymm(c, i->reg), ymm(c, i->rm), 1, 16);
+    byte_mask_store(c, i, ymm(c, i->reg), ymm(c, i->rm), 16);
 }
 
 void vec_maskmovq(struct cpu *c, const struct insn *i)
@@ -143,7 +150,7 @@ void vec_maskmovq(struct cpu *c, const struct insn *i)
     const unsigned top = x87_top(f);
     memcpy(src, f->st[(i->reg - top) & 7], sizeof(src));
     memcpy(mask, f->st[(i->rm - top) & 7], sizeof(mask));
-    masked_store(c, i, src, mask, 1, 8);
+    byte_mask_store(c, i, src, mask, 8);
     x87_enter_mmx(f);
 }
 
@@ -160,17 +167,20 @@ void vec_gather(struct cpu *c, const struct insn *i)
     const uint8_t *index = ymm(c, (unsigned)(i->imm >> ELEM_INDEX_SHIFT));
 
     vec_check(c, VEC_AVX);
-    for (unsigned n = 0; n < count; n++)
-        memset(mask + n * size, selected(mask, n, size) ? 0xff : 0, size);
-    memset(mask + count * size, 0, 32 - count * size);
     for (unsigned n = 0; n < count; n++) {
-        if (!selected(mask, n, size))
+        if (!selected(mask, n, size)) {
+            memset(mask + n * size, 0, size);
             continue;
+        }
         const int64_t at = isize == 8 ? (int64_t)ld_le64(index + n * 8)
                                       : (int32_t)ld_le32(index + n * 4);
-        const uint64_t linear = element(c, i, (uint64_t)at * i->scale, size, false);
+        uint64_t offset = insn_offset(c, i) + (uint64_t)at * i->scale;
+        if (i->addrsize < 8)
+            offset &= mask_bytes(i->addrsize);
+        const uint64_t linear = seg_linear(c, i->seg, offset, size, false);
         st_le(dst + n * size, mem_ld(c, linear, size), size);
         memset(mask + n * size, 0, size);
     }
+    memset(mask, 0, 32);
     memset(dst + count * size, 0, 32 - count * size);
 }

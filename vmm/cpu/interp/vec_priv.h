@@ -144,9 +144,12 @@ insn_fn vec_fxsave, vec_fxrstor, vec_ldmxcsr, vec_stmxcsr, vec_xsave, vec_xrstor
 #define XSAVE_COMPACT 2u
 #define XSAVE_SUPERVISOR 4u
 
-static inline uint64_t vec_gpr_mask(const struct cpu *c)
+/* #GP unless the operand is aligned; comes before the checks of insn_linear. */
+static inline void vec_check_aligned(struct cpu *c, const struct insn *i, unsigned align)
 {
-    return c->mode & MODE_CODE64 ? UINT64_MAX : UINT32_MAX;
+    const bool based = !(c->mode & MODE_CODE64) || i->seg >= X86_FS;
+    if ((insn_offset(c, i) + (based ? c->s.seg[i->seg].base : 0)) & (align - 1))
+        cpu_gp(c, 0);
 }
 
 #endif

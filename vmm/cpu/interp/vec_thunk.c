@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -265,12 +264,11 @@ struct vec_ctx *vec_ctx_new(struct err *e)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, vec_fpe_install);
 
-    struct vec_ctx *v = NULL;
-    if (posix_memalign((void **)&v, 64, sizeof(*v))) {
-        err_set(e, ERR_NOMEM, "cannot allocate the software CPU's vector unit");
+    struct vec_ctx *v = mmap(NULL, sizeof(*v), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (v == MAP_FAILED) {
+        err_errno(e, errno, "cannot allocate the software CPU's vector unit");
         return NULL;
     }
-    memset(v, 0, sizeof(*v));
     if (!map_code(v, e)) {
         vec_ctx_free(v);
         return NULL;
@@ -292,5 +290,5 @@ void vec_ctx_free(struct vec_ctx *v)
         munmap(v->code_rw, VEC_CODE);
     if (v->code_rx)
         munmap(v->code_rx, VEC_CODE);
-    free(v);
+    munmap(v, sizeof(*v));
 }

@@ -16,6 +16,8 @@
 #define AVX_SIZE      256u
 #define PKRU_SIZE     8u
 #define AREA_MAX      (XSAVE_PKRU_OFFSET + PKRU_SIZE)
+#define FXSAVE_ALIGN  16u
+#define XSAVE_ALIGN   64u
 #define MXCSR_INIT    0x1f80u
 
 /* ---- parts of the image ---- */
@@ -102,11 +104,13 @@ static uint64_t in_use(const struct cpu *c)
            (half_in_use(c, 16) ? XCR0_AVX : 0) | (c->s.fpu.pkru ? XCR0_PKRU : 0);
 }
 
+/* Alignment is looked at before the address by XSAVE and after it by FXSAVE. */
 static uint64_t area(struct cpu *c, const struct insn *i, unsigned size, unsigned align, bool write)
 {
+    if (align == XSAVE_ALIGN)
+        vec_check_aligned(c, i, align);
     const uint64_t linear = insn_linear(c, i, size, write);
-    if (linear & (align - 1))
-        cpu_gp(c, 0);
+    vec_check_aligned(c, i, align);
     return linear;
 }
 
@@ -118,7 +122,7 @@ void vec_fxsave(struct cpu *c, const struct insn *i)
 
     if (c->s.cr0 & (CR0_EM | CR0_TS))
         cpu_raise(c, X86_NM);
-    const uint64_t linear = area(c, i, LEGACY_SIZE, 16, true);
+    const uint64_t linear = area(c, i, LEGACY_SIZE, FXSAVE_ALIGN, true);
     mem_probe_write(c, linear, LEGACY_SIZE);
     put_x87(c, i, b);
     st_le32(b + OFF_MXCSR, c->s.fpu.mxcsr);
@@ -133,7 +137,7 @@ void vec_fxrstor(struct cpu *c, const struct insn *i)
 
     if (c->s.cr0 & (CR0_EM | CR0_TS))
         cpu_raise(c, X86_NM);
-    mem_ld_bytes(c, area(c, i, LEGACY_SIZE, 16, false), b, LEGACY_SIZE);
+    mem_ld_bytes(c, area(c, i, LEGACY_SIZE, FXSAVE_ALIGN, false), b, LEGACY_SIZE);
     const uint32_t mxcsr = ld_le32(b + OFF_MXCSR);
     if (mxcsr & ~MXCSR_MASK)
         cpu_gp(c, 0);
@@ -200,7 +204,7 @@ void vec_xsave(struct cpu *c, const struct insn *i)
     const bool compact = i->imm & XSAVE_COMPACT;
     const uint64_t want = requested(c), use = in_use(c), layout = compact ? want | COMPACT : 0;
     const unsigned size = area_size(want, layout);
-    const uint64_t linear = area(c, i, size, 64, true);
+    const uint64_t linear = area(c, i, size, XSAVE_ALIGN, true);
     const uint64_t mxcsr_use = c->s.fpu.mxcsr != MXCSR_INIT ? XCR0_SSE : 0;
     uint64_t bv = want & use;
     if (compact)
@@ -244,7 +248,7 @@ static bool header_valid(const struct cpu *c, const uint8_t *h)
         return false;
     if (!(comp & COMPACT))
         return !(bv & ~known) && !comp;
-    return !(comp & ~COMPACT & ~known) && !(bv & ~comp);
+    return !(comp & ~COMPACT & ~known) && !(bv & ~(comp & ~COMPACT));
 }
 
 void vec_xrstor(struct cpu *c, const struct insn *i)
@@ -253,7 +257,7 @@ void vec_xrstor(struct cpu *c, const struct insn *i)
 
     xsave_check(c);
     const uint64_t want = requested(c);
-    const uint64_t linear = area(c, i, LEGACY_SIZE + HEADER_SIZE, 64, false);
+    const uint64_t linear = area(c, i, LEGACY_SIZE + HEADER_SIZE, XSAVE_ALIGN, false);
     mem_ld_bytes(c, linear, b, LEGACY_SIZE + HEADER_SIZE);
     if (!header_valid(c, b + XSTATE_BV))
         cpu_gp(c, 0);
