@@ -26,6 +26,7 @@
 #include "vmm/vm/vm.h"
 
 #define DEVICES_MAX   64
+#define IDE_UNITS     4
 #define BIOS_MAX      (16 * MIB)
 #define BIOS_ISA_SIZE (128 * KIB) /* the end of it, also below 1 MiB */
 #define VGABIOS_MAX   (256 * KIB)
@@ -42,16 +43,17 @@ struct machine {
     struct dev *devs[DEVICES_MAX]; /* in order of creation */
     unsigned dev_count;
     struct dev *acpi_pm, *fwcfg, *rtc;
+    struct input_hub *hub;
+    struct blk *blks[CONF_DISKS + CONF_CDROMS];
+    unsigned blk_count;
+    struct netdev *nets[CONF_NETWORKS];
+    unsigned net_count;
     struct fw_tables_cfg tables;
     void *bios;
     uint64_t bios_size;
     char *vgabios;
     size_t vgabios_size;
-    struct buf boot_order; /* lines for SeaBIOS */
-    struct input_hub *hub;
-    struct blk *blks[CONF_DISKS + CONF_CDROMS];
-    unsigned blk_count;
-    struct netdev *nets[CONF_NETWORKS];
+    struct buf boot_disks, boot_cdroms; /* paths for SeaBIOS, a line each */
 };
 
 static struct dev *create(struct machine *m, const char *cls, const char *id)
@@ -176,14 +178,139 @@ static bool add_vga(struct machine *m, struct surface *surface, struct err *e)
     return add(m, d, e);
 }
 
-/* ---- input ---- */
+/* ---- disks, networks, input ---- */
+
+/* The back end of an image, which the machine owns. */
+static struct blk *open_image(struct machine *m, int *fd, bool readonly, struct err *e)
+{
+    struct blk *b = blk_open("raw", *fd, readonly, m->env.loop, e);
+
+    *fd = -1;
+    if (b)
+        m->blks[m->blk_count++] = b;
+    return b;
+}
+
+/* As add; *slot tells where the device went on the PCI bus. */
+static bool add_pci(struct machine *m, struct dev *d, unsigned *slot, struct err *e)
+{
+    *slot = 0;
+    while (*slot < 31 && pci_bus_dev(m->env.pci, *slot << 3))
+        ++*slot;
+    return add(m, d, e);
+}
+
+static bool add_virtio_disk(struct machine *m, unsigned i, struct err *e)
+{
+    const struct conf_disk *c = &m->cfg->disks[i];
+    struct blk *b = open_image(m, &m->fds->disks[i], c->readonly, e);
+    unsigned slot;
+
+    if (!b)
+        return err_wrap(e, "disk \"%s\"", c->path);
+    struct dev *d = create(m, "virtio-blk", c->id);
+    dev_set_ptr(d, "blk", b);
+    if (!add_pci(m, d, &slot, e))
+        return false;
+    buf_printf(&m->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", slot);
+    return true;
+}
+
+/* Units 0 and 1 of the primary channel, then 2 and 3 of the secondary: disks from the front, CDs from the
+ * secondary channel on as long as there is room. */
+static bool choose_unit(const bool used[IDE_UNITS], unsigned first, unsigned *unit)
+{
+    for (unsigned i = 0; i < IDE_UNITS; i++) {
+        *unit = (first + i) % IDE_UNITS;
+        if (!used[*unit])
+            return true;
+    }
+    return false;
+}
+
+static bool attach_ide(struct machine *m, struct dev *ide, bool used[IDE_UNITS], unsigned first,
+                       struct blk *b, bool cdrom, struct err *e)
+{
+    unsigned unit;
+    char prop[8];
+
+    if (!choose_unit(used, first, &unit))
+        return err_set(e, ERR_LIMIT, "more than %d IDE disks and CD drives", IDE_UNITS);
+    used[unit] = true;
+    snprintf(prop, sizeof(prop), "drive%u", unit);
+    dev_set_ptr(ide, prop, b);
+    snprintf(prop, sizeof(prop), "cdrom%u", unit);
+    dev_set_u64(ide, prop, cdrom);
+    buf_printf(cdrom ? &m->boot_cdroms : &m->boot_disks, "/pci@i0cf8/ide@1,1/drive@%x/disk@%x\n",
+               unit / 2, unit % 2);
+    return true;
+}
+
+static bool attach_ide_drives(struct machine *m, struct dev *ide, struct err *e)
+{
+    bool used[IDE_UNITS] = {false};
+
+    for (unsigned i = 0; i < m->cfg->disk_count; i++) {
+        const struct conf_disk *c = &m->cfg->disks[i];
+        if (c->bus != DISK_IDE)
+            continue;
+        struct blk *b = open_image(m, &m->fds->disks[i], c->readonly, e);
+        if (!b)
+            return err_wrap(e, "disk \"%s\"", c->path);
+        if (!attach_ide(m, ide, used, 0, b, false, e))
+            return false;
+    }
+    for (unsigned i = 0; i < m->cfg->cdrom_count; i++) {
+        struct blk *b = NULL; /* an empty drive */
+        if (m->fds->cdroms[i] >= 0 && !(b = open_image(m, &m->fds->cdroms[i], true, e)))
+            return err_wrap(e, "CD image \"%s\"", m->cfg->cdroms[i].path);
+        if (!attach_ide(m, ide, used, 2, b, true, e))
+            return false;
+    }
+    return true;
+}
+
+static bool add_disks(struct machine *m, struct err *e)
+{
+    struct dev *ide = create(m, "piix3-ide", "ide");
+
+    if (!attach_ide_drives(m, ide, e)) {
+        dev_free(ide);
+        return false;
+    }
+    if (!add(m, ide, e))
+        return false;
+    for (unsigned i = 0; i < m->cfg->disk_count; i++)
+        if (m->cfg->disks[i].bus == DISK_VIRTIO && !add_virtio_disk(m, i, e))
+            return false;
+    return true;
+}
+
+static bool add_networks(struct machine *m, struct err *e)
+{
+    for (unsigned i = 0; i < m->cfg->network_count; i++) {
+        const struct conf_network *c = &m->cfg->networks[i];
+        unsigned slot;
+
+        if (m->fds->nets[i] < 0)
+            continue;
+        struct netdev *nd = netdev_open(m->fds->nets[i], m->env.loop);
+        m->fds->nets[i] = -1;
+        m->nets[m->net_count++] = nd;
+        struct dev *d = create(m, "virtio-net", c->id);
+        dev_set_ptr(d, "netdev", nd);
+        dev_set_str(d, "mac", c->mac);
+        if (!add_pci(m, d, &slot, e))
+            return false;
+    }
+    return true;
+}
 
 static bool add_input(struct machine *m, struct err *e)
 {
-    struct dev *d = create(m, "i8042", "i8042");
-
     m->hub = input_hub_new(&m->env, m->fds->input);
     m->fds->input = -1;
+    struct dev *d = create(m, "i8042", "i8042");
     dev_set_ptr(d, "hub", m->hub);
     if (!add(m, d, e))
         return false;
@@ -198,97 +325,40 @@ static bool add_input(struct machine *m, struct err *e)
     return add(m, d, e);
 }
 
-/* ---- disks and networks ---- */
-
-/* *fd becomes the image's. */
-static struct blk *open_image(struct machine *m, int *fd, bool readonly, const char *id, struct err *e)
-{
-    struct blk *b = blk_open("raw", *fd, readonly, m->env.loop, e);
-
-    *fd = -1;
-    if (!b) {
-        err_wrap(e, "disk \"%s\"", id);
-        return NULL;
-    }
-    m->blks[m->blk_count++] = b;
-    return b;
-}
-
-static bool set_ide_drive(struct dev *ide, unsigned unit, struct blk *b, bool cdrom, struct err *e)
-{
-    char key[16];
-
-    if (unit > 3)
-        return err_set(e, ERR_LIMIT, "more than four IDE drives");
-    snprintf(key, sizeof(key), "drive%u", unit);
-    dev_set_ptr(ide, key, b);
-    snprintf(key, sizeof(key), "cdrom%u", unit);
-    dev_set_u64(ide, key, cdrom);
-    return true;
-}
-
-static bool add_disks(struct machine *m, struct err *e)
-{
-    struct dev *ide = NULL;
-    unsigned unit = 0;
-
-    for (unsigned i = 0; i < m->cfg->disk_count; i++) {
-        const struct conf_disk *c = &m->cfg->disks[i];
-        struct blk *b = open_image(m, &m->fds->disks[i], c->readonly, c->id, e);
-
-        if (!b)
-            return false;
-        if (c->bus == DISK_VIRTIO) {
-            struct dev *d = create(m, "virtio-blk", c->id);
-            dev_set_ptr(d, "blk", b);
-            if (!add(m, d, e))
-                return false;
-            continue;
-        }
-        if (!ide)
-            ide = create(m, "piix3-ide", "ide");
-        if (!set_ide_drive(ide, unit++, b, false, e)) {
-            dev_free(ide);
-            return false;
-        }
-    }
-    unit = MAX(unit, 2u); /* CD drives are on the second channel when there is room */
-    for (unsigned i = 0; i < m->cfg->cdrom_count; i++) {
-        struct blk *b = NULL;
-
-        if (m->fds->cdroms[i] >= 0 && !(b = open_image(m, &m->fds->cdroms[i], true, m->cfg->cdroms[i].id, e)))
-            return false;
-        if (!ide)
-            ide = create(m, "piix3-ide", "ide");
-        if (!set_ide_drive(ide, unit++, b, true, e)) {
-            dev_free(ide);
-            return false;
-        }
-    }
-    return !ide || add(m, ide, e);
-}
-
-static bool add_networks(struct machine *m, struct err *e)
-{
-    for (unsigned i = 0; i < m->cfg->network_count; i++) {
-        const struct conf_network *c = &m->cfg->networks[i];
-        struct dev *d;
-
-        if (c->mode == NET_NONE)
-            continue;
-        d = create(m, "virtio-net", c->id);
-        if (m->fds->nets[i] >= 0)
-            m->nets[i] = netdev_open(m->fds->nets[i], m->env.loop);
-        m->fds->nets[i] = -1;
-        dev_set_ptr(d, "netdev", m->nets[i]);
-        dev_set_str(d, "mac", c->mac);
-        if (!add(m, d, e))
-            return false;
-    }
-    return true;
-}
-
 /* ---- firmware ---- */
+
+/* boot_order names classes: "disk,cdrom". SeaBIOS tries the paths in order, and CMOS types for what
+ * has none. */
+static void set_boot_order(struct machine *m)
+{
+    const char *order = m->cfg->boot_order ? m->cfg->boot_order : "disk,cdrom";
+    struct buf lines = BUF_INIT;
+    unsigned types = 0, shift = 0;
+
+    while (*order) {
+        size_t len = strcspn(order, ", ");
+        const struct buf *b = NULL;
+        unsigned type = 0;
+        if (len == 4 && memcmp(order, "disk", 4) == 0) {
+            b = &m->boot_disks;
+            type = 2;
+        } else if (len == 5 && memcmp(order, "cdrom", 5) == 0) {
+            b = &m->boot_cdroms;
+            type = 3;
+        }
+        if (b && shift < 12) {
+            buf_add(&lines, buf_str(b), b->len);
+            types |= type << shift;
+            shift += 4;
+        }
+        order += len;
+        order += strspn(order, ", ");
+    }
+    rtc_set_cmos(m->rtc, CMOS_BOOT_ORDER, (uint8_t)types);
+    rtc_set_cmos(m->rtc, CMOS_BOOT_ORDER3, (uint8_t)(types >> 4 & 0xf0));
+    fwcfg_add_file(m->fwcfg, "bootorder", buf_str(&lines), (uint32_t)lines.len + 1);
+    buf_free(&lines);
+}
 
 static bool add_bios(struct machine *m, struct err *e)
 {
@@ -323,9 +393,10 @@ static bool build(struct machine *m, const struct machine_cfg *c, struct err *e)
     if (!direct_boot(m) && !add_bios(m, e))
         return false;
     if (!add_chipset(m, e) || !add_serial(m, c->serial, e) || !add_vga(m, c->surface, e) ||
-        !add_disks(m, e) || !add_networks(m, e) || !add_input(m, e) ||
-        !add(m, create(m, "virtio-rng", "rng"), e))
+        !add_disks(m, e) || !add_networks(m, e) ||
+        !add(m, create(m, "virtio-rng", "rng"), e) || !add_input(m, e))
         return false;
+    set_boot_order(m);
     rtc_set_cmos(m->rtc, CMOS_CPUS, (uint8_t)(m->cfg->cpus - 1));
     fw_tables_fwcfg(&m->tables, m->env.mem, m->fwcfg);
     return true;
@@ -358,17 +429,18 @@ void machine_free(struct machine *m)
     bus_lock(m->env.bus);
     while (m->dev_count)
         dev_free(m->devs[--m->dev_count]);
-    for (unsigned i = 0; i < m->blk_count; i++)
-        blk_close(m->blks[i]);
-    for (unsigned i = 0; i < CONF_NETWORKS; i++)
-        netdev_close(m->nets[i]);
     input_hub_free(m->hub);
+    for (unsigned i = 0; i < m->net_count; i++)
+        netdev_close(m->nets[i]);
     bus_unlock(m->env.bus);
+    for (unsigned i = 0; i < m->blk_count; i++) /* completions may take the machine lock */
+        blk_close(m->blks[i]);
     /* the ROM's regions live until mem does, but no vCPU runs any more */
     if (m->bios)
         munmap(m->bios, m->bios_size);
     x_free(m->vgabios);
-    buf_free(&m->boot_order);
+    buf_free(&m->boot_disks);
+    buf_free(&m->boot_cdroms);
     x_free(m);
 }
 
@@ -441,7 +513,6 @@ void machine_blk_stats(struct machine *m, uint64_t *read_bytes, uint64_t *write_
     *read_bytes = *write_bytes = 0;
     for (unsigned i = 0; i < m->blk_count; i++) {
         struct blk_stats st;
-
         blk_get_stats(m->blks[i], &st);
         *read_bytes += st.read_bytes;
         *write_bytes += st.write_bytes;
