@@ -121,7 +121,7 @@ def bad_clients(home):
         finally:
             for c in clients:
                 c.sock.close()
-        with Control(home, "c") as c:
+        with wait_until("a connection", patient, 10) as c:
             c.call("query-status")
     with case("a client that never reads does not delay another"):
         with Control(home, "c") as lazy, Control(home, "c") as good:

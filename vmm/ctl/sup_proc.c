@@ -27,24 +27,26 @@
 
 static void died(void *opaque, unsigned events);
 
+/* *status: where it will say that it is ready; NULL: nobody will ask, its death and the log say enough. */
 static bool run(struct sup_proc *p, struct spawn *sp, int *status, struct err *e)
 {
     struct sup *s = p->sup;
-    int pipe_fds[2];
+    int pipe_fds[2] = {-1, -1};
 
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+    if (status && pipe2(pipe_fds, O_CLOEXEC) < 0)
         return err_errno(e, errno, "cannot make a pipe");
     spawn_fd(sp, "status", pipe_fds[1]);
     bool ok = spawn_run(sp, s->log_fd, &p->pid, &p->pidfd, e);
-    close(pipe_fds[1]);
+    fd_close(&pipe_fds[1]);
     if (!ok) {
-        close(pipe_fds[0]);
+        fd_close(&pipe_fds[0]);
         p->pid = 0;
         return false;
     }
     p->started_ns = clock_now_ns();
     p->watch = loop_watch(s->loop, p->pidfd, LOOP_READ, died, p);
-    *status = pipe_fds[0];
+    if (status)
+        *status = pipe_fds[0];
     return true;
 }
 
@@ -315,16 +317,13 @@ static void restart(void *opaque)
 {
     struct sup_proc *p = opaque;
     struct err e = ERR_INIT;
-    int status;
 
     if (p->sup->ended || p->pid)
         return;
-    if (!(p == &p->sup->vnc ? start_vnc(p, &status, &e) : start_net(p, &status, &e))) {
+    if (!(p == &p->sup->vnc ? start_vnc(p, NULL, &e) : start_net(p, NULL, &e))) {
         log_error(p->role, "%s", e.msg);
         restart_later(p);
-        return;
     }
-    close(status); /* a failure shows by its death; the reason is in the log */
 }
 
 static void end(struct sup_proc *p)
