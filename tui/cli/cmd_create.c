@@ -147,7 +147,7 @@ int cmd_run(const struct cli_args *a, struct err *e)
     bool ephemeral = cli_flag(a, "ephemeral");
 
     if (ephemeral == (a->word_count > 0)) {
-        err_set(e, ERR_USAGE, ephemeral ? "run: either a NAME or --ephemeral" : "run: a NAME or --ephemeral is missing");
+        err_set(e, ERR_USAGE, "run: %s", ephemeral ? "either a NAME or --ephemeral" : "a NAME or --ephemeral is missing");
         return err_hint(e, "use: vmdeck run NAME, or vmdeck run --ephemeral OPTION...");
     }
     return ephemeral ? run_ephemeral(a, e) : run_named(a, e);

@@ -81,8 +81,9 @@ static void help_yaml(void)
 
     puts("keys of vm.yaml (name, type, default):\n");
     for (unsigned i = 0; i < count; i++) {
-        printf("%s  (%s%s%s)\n    ", k[i].path, k[i].choices ? k[i].choices : k[i].type, k[i].def[0] ? ", default " : "",
-               k[i].def);
+        const char *type = k[i].choices ? k[i].choices : k[i].type;
+
+        printf("%s  (%s%s%s)\n    ", k[i].path, type, k[i].def[0] ? ", default " : "", k[i].def);
         wrap(k[i].help, 4);
     }
 }

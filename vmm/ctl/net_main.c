@@ -47,7 +47,9 @@ int net_main(const struct spawn_args *args)
     spawn_hide_args(args);
     if (net_user_run(&cfg, status, &e))
         return 0;
-    log_error("net", "%s", e.msg);
-    status_error(status, &e);
+    if (status >= 0)
+        status_error(status, &e);
+    else
+        log_error("net", "%s", e.msg);
     return 1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The processes of a VM are this program again (/proc/self/exe), told by a hidden first argument what they are and by
  * words NAME=VALUE what they got; descriptors arrive as NAME=NUMBER. A child has exactly the descriptors it was
- * given, /dev/null as input and output, the log as standard error, and dies with its parent. It ignores SIGPIPE, SIGINT,
- * SIGHUP and SIGTERM. */
+ * given, /dev/null as input and output, the log as standard error, and dies with its parent. It ignores SIGPIPE,
+ * SIGINT, SIGHUP and SIGTERM. */
 #ifndef VMDECK_CTL_SPAWN_H
 #define VMDECK_CTL_SPAWN_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The supervisor of one VM: opens every file, starts the processes vm, net and vnc with just their descriptors, restarts
- * net and vnc when they die, serves the control socket, records how the VM ended. It parses nothing that comes
+/* The supervisor of one VM: opens every file, starts the processes vm, net and vnc with just their descriptors,
+ * restarts net and vnc when they die, serves the control socket, records how the VM ended. It parses nothing that comes
  * from the guest. */
 #ifndef VMDECK_CTL_SUP_H
 #define VMDECK_CTL_SUP_H

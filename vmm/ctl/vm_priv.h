@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The vm process: one struct vm, its loop, and the dispatcher at the end of the supervisor's socket. Commands run on the
- * loop's thread with the machine lock held. */
+/* The vm process: one struct vm, its loop, and the dispatcher at the end of the supervisor's socket. Commands run on
+ * the loop's thread with the machine lock held. */
 #ifndef VMDECK_CTL_VM_PRIV_H
 #define VMDECK_CTL_VM_PRIV_H
 
