@@ -246,6 +246,30 @@ static void type_text(struct console *c, const char *text)
         app_toast(ROLE_WARN, "too long: nothing was typed");
 }
 
+/* Keeps line ends as Enter keys. */
+static void type_pasted(struct console *c)
+{
+    const char *p = ui_pasted();
+
+    if (c->pane != PANE_SCREEN) {
+        serial_type(port_of(c), p);
+        return;
+    }
+    while (*p) {
+        size_t len = strcspn(p, "\r\n");
+        char *line = x_strndup(p, len);
+
+        if (len)
+            type_text(c, line);
+        x_free(line);
+        p += len;
+        if (*p) {
+            link_key(c->link, "ret");
+            p += p[0] == '\r' && p[1] == '\n' ? 2 : 1;
+        }
+    }
+}
+
 /* ---- actions behind the prefix ---- */
 
 static void run_leave(void *owner)
@@ -293,7 +317,7 @@ static void run_paste(void *owner)
 {
     struct console *c = owner;
 
-    prompt_open("Paste", "Text to type into the guest (paste it here; Enter sends it without a line end):", "", pasted,
+    prompt_open("Paste", "Text to type into the guest; Enter sends it, without a line end:", "", pasted,
                 (void *)(uintptr_t)view_id(c->view));
 }
 
@@ -388,7 +412,9 @@ static bool key(struct view *v, int k)
 {
     struct console *c = *(struct console **)view_priv(v);
 
-    if (c->prefix) {
+    if (k == UI_KEY_PASTE) {
+        type_pasted(c);
+    } else if (c->prefix) {
         c->prefix = false;
         if (!action_key(&console_actions, k, 0, c->name, c) && k != UI_KEY_ESC)
             app_toast(ROLE_WARN, "^] and that key mean nothing: ^] ? for help");

@@ -261,7 +261,9 @@ void deck_human(uint64_t bytes, char out[16])
         v /= 1024;
         i++;
     }
-    if (i > 2 && v < 9.95)
+    if (bytes == 0)
+        str_copy(out, 16, "0");
+    else if (i > 2 && v < 9.95)
         snprintf(out, 16, "%.1f%c", v, units[i]);
     else
         snprintf(out, 16, "%.0f%c", v, units[i]);

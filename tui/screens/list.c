@@ -244,6 +244,14 @@ static void draw_detail(const struct vm_entry *vm, int y, int lines)
         ui_text(y + 2, 1, w - 2, ROLE_TEXT, s.detail[1]);
 }
 
+static void verdict_line(void *opaque, int n, const char *text, size_t len)
+{
+    const struct rect *r = opaque;
+
+    if (n < r->h)
+        ui_textn(r->y + n, r->x, r->w, ROLE_DIM, text, len);
+}
+
 static void draw_empty(int y, int h)
 {
     int top = y + MAX((h - 6) / 2, 0), x = ui_cols() >= 60 ? ui_cols() / 2 - 20 : 2, w = ui_cols() - x - 1;
@@ -263,8 +271,11 @@ static void draw_empty(int y, int h)
     ui_text(top, x, w, ROLE_HEAD, "No VMs yet.");
     ui_text(top + 2, x + 2 + ui_text(top + 2, x, w, ROLE_KEY, "n"), w - 3, ROLE_TEXT, "new VM");
     ui_text(top + 3, x + 2 + ui_text(top + 3, x, w, ROLE_KEY, "?"), w - 3, ROLE_TEXT, "help");
-    if (h > 6)
-        ui_text(top + 5, 2, ui_cols() - 4, ROLE_DIM, deck_verdict());
+    if (h > 6) {
+        struct rect r = {top + 5, 2, 2, ui_cols() - 4};
+
+        text_wrap(deck_verdict(), r.w, ui_ascii(), verdict_line, &r);
+    }
 }
 
 static void draw(struct view *v)

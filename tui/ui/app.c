@@ -301,6 +301,8 @@ bool app_start(enum ui_color color, enum ui_charset charset, struct err *e)
         sigaction(signals[i], &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
     app.keys = loop_watch(app.loop, STDIN_FILENO, LOOP_READ, keys_ready, NULL);
+    /* the loop made it non-blocking, which standard output and the shell after us would share */
+    fd_set_nonblock(STDIN_FILENO, false);
     app.signals = loop_watch(app.loop, app.signal_pipe[0], LOOP_READ, signals_ready, NULL);
     timer_init(&app.tick, loop_clock(app.loop), tick, NULL);
     tick(NULL);

@@ -72,9 +72,25 @@ static size_t word_start(const struct ui_input *in)
     return at;
 }
 
+/* One line: the first of what was pasted. */
+static void paste(struct ui_input *in)
+{
+    const char *p = ui_pasted(), *end = p + strcspn(p, "\r\n");
+
+    while (p < end) {
+        uint32_t c = text_decode(&p, end);
+
+        if (c == '\t')
+            c = ' ';
+        if (!text_unsafe(c))
+            insert(in, c);
+    }
+}
+
 bool ui_input_key(struct ui_input *in, int key)
 {
     switch (key) {
+    case UI_KEY_PASTE: paste(in); return true;
     case UI_KEY_LEFT: in->cursor = before(in, in->cursor); return true;
     case UI_KEY_RIGHT: in->cursor = after(in, in->cursor); return true;
     case UI_CTRL('a'):

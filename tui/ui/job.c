@@ -8,7 +8,7 @@
 #include "vmm/base/alloc.h"
 #include "vmm/base/thread.h"
 
-#define MAX_THREADS 4
+#define MAX_THREADS 16 /* a shutdown may take a minute, and more VMs may be told to */
 
 struct job {
     struct job *next;

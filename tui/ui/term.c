@@ -18,6 +18,7 @@
 #include "tui/ui/text.h"
 #include "tui/ui/ui.h"
 #include "vmm/base/bits.h"
+#include "vmm/base/buf.h"
 
 /* <term.h> would define hundreds of lower-case macros */
 extern char *tigetstr(NCURSES_CONST char *name);
@@ -34,6 +35,8 @@ static struct {
     struct termios tty; /* as it was */
     char leave[256];    /* bytes that undo our modes, for signal handlers */
     size_t leave_len;
+    const char *paste_on, *paste_off; /* bracketed paste, where the terminal has it */
+    struct buf pasted;
     SCREEN *screen;
 } ui;
 
@@ -81,11 +84,46 @@ static void set_roles(enum ui_color color)
 
 /* ---- start and restore ---- */
 
+/* Codes that ncurses does not use itself. */
+#define CODE_PASTE_BEGIN (KEY_MAX - 2)
+#define CODE_PASTE_END   (KEY_MAX - 1)
+#define PASTE_MAX        (64 * 1024)
+
+static void send(const char *s)
+{
+    if (s && write(STDOUT_FILENO, s, strlen(s)) < 0) {
+        /* the terminal is gone; reading from it will say so */
+    }
+}
+
+static const char *capability(const char *name)
+{
+    const char *s = tigetstr(name);
+
+    return s == (const char *)-1 ? NULL : s;
+}
+
+/* With it a pasted text is told from typed keys, and cannot run commands of the list. */
+static void start_paste(void)
+{
+    const char *begin = capability("PS"), *end = capability("PE");
+
+    ui.paste_on = capability("BE");
+    ui.paste_off = capability("BD");
+    if (!ui.paste_on || !ui.paste_off || !begin || !end) {
+        ui.paste_on = ui.paste_off = NULL;
+        return;
+    }
+    define_key(begin, CODE_PASTE_BEGIN);
+    define_key(end, CODE_PASTE_END);
+    send(ui.paste_on);
+}
+
 static void add_leave(const char *cap)
 {
-    const char *s = tigetstr(cap);
+    const char *s = capability(cap);
 
-    if (!s || s == (const char *)-1 || ui.leave_len + strlen(s) >= sizeof(ui.leave))
+    if (!s || ui.leave_len + strlen(s) >= sizeof(ui.leave))
         return;
     memcpy(ui.leave + ui.leave_len, s, strlen(s));
     ui.leave_len += strlen(s);
@@ -134,6 +172,15 @@ bool ui_start(enum ui_color color, enum ui_charset charset, struct err *e)
                 term ? term : "");
         return err_hint(e, "set TERM, for example TERM=xterm-256color");
     }
+    if (!capability("cup")) {
+        const char *term = getenv("TERM");
+
+        endwin();
+        delscreen(ui.screen);
+        err_set(e, ERR_UNSUPPORTED, "cannot open the terminal UI: the terminal type \"%s\" cannot move the cursor",
+                term ? term : "");
+        return err_hint(e, "use 'vmdeck ls' and the other commands; see 'vmdeck help'");
+    }
     ui.started = true;
     raw();
     noecho();
@@ -147,7 +194,9 @@ bool ui_start(enum ui_color color, enum ui_charset charset, struct err *e)
     add_leave("sgr0");
     add_leave("cnorm");
     add_leave("rmkx");
+    add_leave("BD");
     add_leave("rmcup");
+    start_paste();
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
         signal(fatal[i], on_fatal);
     if (!registered)
@@ -160,8 +209,11 @@ void ui_stop(void)
     if (!ui.started)
         return;
     ui.started = false;
-    if (!ui.suspended)
+    if (!ui.suspended) {
+        send(ui.paste_off);
         endwin();
+    }
+    buf_free(&ui.pasted);
     delscreen(ui.screen);
     ui.screen = NULL;
 }
@@ -169,6 +221,7 @@ void ui_stop(void)
 void ui_suspend(void)
 {
     def_prog_mode();
+    send(ui.paste_off);
     endwin();
     ui.suspended = true;
 }
@@ -177,6 +230,7 @@ void ui_resume(void)
 {
     ui.suspended = false;
     reset_prog_mode();
+    send(ui.paste_on);
     ui_resize();
     ui_redraw();
 }
@@ -225,6 +279,29 @@ static const struct {
     {KEY_ENTER, UI_KEY_ENTER, "Enter"},
 };
 
+/* Collects up to the end mark. Line ends come as carriage returns; a paste without an end is cut by time. */
+static int read_paste(void)
+{
+    wint_t c;
+    int type;
+
+    buf_clear(&ui.pasted);
+    timeout(500);
+    while ((type = get_wch(&c)) != ERR) {
+        if (type == KEY_CODE_YES && c == CODE_PASTE_END)
+            break;
+        if (type == OK && c != 0 && ui.pasted.len < PASTE_MAX)
+            text_encode((uint32_t)c, &ui.pasted);
+    }
+    nodelay(stdscr, TRUE);
+    return UI_KEY_PASTE;
+}
+
+const char *ui_pasted(void)
+{
+    return buf_str(&ui.pasted);
+}
+
 int ui_read_key(void)
 {
     wint_t c;
@@ -237,6 +314,8 @@ int ui_read_key(void)
         if (type == KEY_CODE_YES) {
             if (c == KEY_RESIZE)
                 continue;
+            if (c == CODE_PASTE_BEGIN)
+                return read_paste();
             if (c > (wint_t)KEY_F0 && c <= (wint_t)KEY_F(12))
                 return UI_KEY_F((int)c - KEY_F0);
             for (unsigned i = 0; i < ARRAY_LEN(keys); i++)

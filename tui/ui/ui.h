@@ -57,6 +57,7 @@ enum ui_key {
     UI_KEY_BACKTAB,
     UI_KEY_F0, /* F1 is UI_KEY_F0 + 1, up to F12 */
     UI_KEY_LAST = UI_KEY_F0 + 12,
+    UI_KEY_PASTE, /* the terminal said that text was pasted: ui_pasted */
 };
 #define UI_CTRL(c) ((c) & 0x1f)
 #define UI_KEY_F(n) (UI_KEY_F0 + (n))
@@ -80,6 +81,8 @@ int ui_colors(void);
 
 /* The next key without waiting; UI_KEY_NONE when there is none. */
 int ui_read_key(void);
+/* The text of the last UI_KEY_PASTE, until the next key is read. */
+const char *ui_pasted(void);
 /* Throws away keys typed so far. */
 void ui_flush_keys(void);
 /* "^L", "PgUp", "F2", "x" */
