@@ -2,6 +2,7 @@
 """What a Linux guest must do, for the kernels of several tests."""
 import hashlib
 import os
+import re
 import socket
 import time
 
@@ -14,7 +15,8 @@ def disk_round_trip(console, disk):
                               "for i in 0 1 2 3 4 5 6 7; do dd if=/tmp/r of=/dev/vda bs=1M seek=$((i*8)) "
                               "conv=notrunc 2>/dev/null; done; sync; echo 3 > /proc/sys/vm/drop_caches; "
                               "dd if=/dev/vda bs=1M count=64 2>/dev/null | sha256sum", 240)
-    guest = out.split()[0] if out.split() else ""
+    found = re.search(r"^([0-9a-f]{64})  -", out, re.M)  # the echoed command line may be wrapped
+    guest = found.group(1) if found else ""
     with open(disk, "rb") as f:
         host = hashlib.sha256(f.read(64 << 20)).hexdigest()
     if status != 0 or guest != host:
