@@ -63,7 +63,6 @@ static bool validate(const char *path, bool json, json_t *out, struct err *e)
     char *name = default_name(path), *data = fd_read_file(AT_FDCWD, path, MAX_YAML, &len, e);
     bool ok = false;
 
-    config_init(&cfg);
     if (data) {
         ok = config_parse(data, len, name, &cfg, &diags, e);
         conf_diags_format(&diags, path, data, &text);
@@ -72,11 +71,11 @@ static bool validate(const char *path, bool json, json_t *out, struct err *e)
         for (unsigned i = 0; i < diags.count; i++)
             json_array_append_new(out, json_pack("{sssisiss}", "file", path, "line", (int)diags.list[i].line, "column",
                                                  (int)diags.list[i].column, "message", diags.list[i].message));
+        config_fini(&cfg);
     }
     if (data && diags.count > 0) /* shown above */
         *e = (struct err)ERR_INIT;
     conf_diags_free(&diags);
-    config_fini(&cfg);
     buf_free(&text);
     x_free(data);
     x_free(name);

@@ -25,11 +25,15 @@ const struct cli_opt opts_run[] = {
     {0},
 };
 
+/* c is initialised, before and after. */
 static bool load_file(const char *path, const char *name, struct vm_config *c, struct err *e)
 {
     struct conf_diags diags = {0};
     size_t len;
     char *text = fd_read_file(AT_FDCWD, path, MAX_YAML, &len, e);
+
+    if (text)
+        config_fini(c); /* config_parse fills a new one */
     bool ok = text && config_parse(text, len, name, c, &diags, e);
 
     if (text && !ok && diags.count > 0) {
@@ -147,7 +151,8 @@ int cmd_run(const struct cli_args *a, struct err *e)
     bool ephemeral = cli_flag(a, "ephemeral");
 
     if (ephemeral == (a->word_count > 0)) {
-        err_set(e, ERR_USAGE, "run: %s", ephemeral ? "either a NAME or --ephemeral" : "a NAME or --ephemeral is missing");
+        err_set(e, ERR_USAGE, "run: %s", ephemeral ? "either a NAME or --ephemeral"
+                                              : "a NAME or --ephemeral is missing");
         return err_hint(e, "use: vmdeck run NAME, or vmdeck run --ephemeral OPTION...");
     }
     return ephemeral ? run_ephemeral(a, e) : run_named(a, e);

@@ -110,7 +110,6 @@ static bool known_state(const char *name)
 int cmd_ls(const struct cli_args *a, struct err *e)
 {
     const char *state = cli_value(a, "state");
-    json_t *array = json_array();
     struct vm_list list;
     int width = 4;
 
@@ -120,6 +119,7 @@ int cmd_ls(const struct cli_args *a, struct err *e)
     }
     if (!client_list(&list, e))
         return 1;
+    json_t *array = json_array();
     for (unsigned i = 0; i < list.count; i++)
         width = MAX(width, (int)strlen(list.vms[i].name));
     if (!a->json && !cli_flag(a, "quiet"))

@@ -329,7 +329,6 @@ static bool check(const struct cli_args *a, struct vm_config *c, struct err *e)
         char *name = c->name ? x_strdup(c->name) : x_strdup("ephemeral");
 
         config_fini(c);
-        config_init(c);
         ok = config_parse(buf_str(&text), text.len, name, c, &diags, e);
         x_free(name);
     }

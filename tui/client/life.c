@@ -29,7 +29,7 @@
 
 static bool make_disk(const char *dir, const struct conf_disk *d, struct err *e)
 {
-    char *path = d->path[0] == '/' ? x_strdup(d->path) : x_asprintf("%s/%s", dir, d->path);
+    char *path = config_path(dir, d->path);
     char *parent = x_strdup(path);
     struct stat st;
     bool ok = true;

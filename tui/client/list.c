@@ -67,15 +67,6 @@ static double cpu_percent(const char *name, pid_t pid, uint64_t cpu_ns)
 
 /* ---- one VM ---- */
 
-static char *resolve(const char *dir, const char *path)
-{
-    const char *home = getenv("HOME");
-
-    if (path[0] == '~' && path[1] == '/' && home)
-        return x_asprintf("%s%s", home, path + 1);
-    return path[0] == '/' ? x_strdup(path) : x_asprintf("%s/%s", dir, path);
-}
-
 static void fill_config(struct vm_entry *v)
 {
     struct conf_diags diags = {0};
@@ -85,7 +76,8 @@ static void fill_config(struct vm_entry *v)
     size_t len;
     char *text = fd_read_file(AT_FDCWD, path, MAX_YAML, &len, &e);
 
-    config_init(&cfg);
+    if (!text)
+        config_init(&cfg);
     if (!text || !config_parse(text, len, v->name, &cfg, &diags, &e)) {
         v->state = LIST_INVALID;
         v->problem = diags.count ? x_asprintf("%s:%u:%u: %s", PATH_CONFIG, diags.list[0].line,
@@ -95,7 +87,7 @@ static void fill_config(struct vm_entry *v)
         v->cpus = cfg.cpus;
         v->memory = cfg.memory;
         for (unsigned i = 0; i < cfg.disk_count; i++) {
-            char *image = resolve(v->dir, cfg.disks[i].path);
+            char *image = config_path(v->dir, cfg.disks[i].path);
             struct stat st;
 
             if (stat(image, &st) == 0) {

@@ -95,6 +95,9 @@ static bool read_config(struct sup *s, struct err *e)
     } else {
         text = fd_read_file(AT_FDCWD, path, MAX_CONFIG, &len, e);
     }
+    config_fini(&s->cfg); /* config_parse fills a new one */
+    if (!text)
+        config_init(&s->cfg);
     bool ok = text && config_parse(text, len, s->opts->name, &s->cfg, &diags, e);
     if (text && !ok && diags.count > 0) {
         err_set(e, ERR_INVALID, "%s:%u:%u: %s", path, diags.list[0].line, diags.list[0].column,
@@ -309,16 +312,17 @@ static void report_started(void *opaque)
 
 int sup_main(const struct spawn_args *args)
 {
+    prctl(PR_SET_PDEATHSIG, 0); /* whoever started us may go, and need not wait for us */
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0 ? 1 : 0;
+
     char *name = x_strdup(spawn_get_word(args, "name")), *dir = x_strdup(spawn_get_word(args, "dir"));
     char *run = x_strdup(spawn_get_word(args, "run"));
     int status_fd = spawn_get_fd(args, "status");
     struct err e = ERR_INIT;
     struct sup_opts o = {.name = name, .dir = dir, .run_dir = run, .started = report_started, .opaque = &status_fd};
 
-    prctl(PR_SET_PDEATHSIG, 0); /* whoever started us may go, and need not wait for us */
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid < 0 ? 1 : 0;
     spawn_hide_args(args);
     setsid();
     signal(SIGTERM, SIG_DFL); /* ignored ones would never arrive */

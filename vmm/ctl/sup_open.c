@@ -91,19 +91,10 @@ static bool choose_accel(struct sup *s, struct err *e)
 
 /* ---- images, kernels, firmware ---- */
 
-static char *resolve(const struct sup *s, const char *path)
-{
-    const char *home = getenv("HOME");
-
-    if (path[0] == '~' && path[1] == '/' && home)
-        return x_asprintf("%s%s", home, path + 1);
-    return path[0] == '/' ? x_strdup(path) : x_asprintf("%s/%s", s->opts->dir, path);
-}
-
 /* A regular file or a block device; what: "disk \"disk0\"". */
 static int open_image(const struct sup *s, const char *what, const char *path, bool readonly, struct err *e)
 {
-    char *full = resolve(s, path);
+    char *full = config_path(s->opts->dir, path);
     int fd = open(full, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
     struct stat st;
 
@@ -149,7 +140,7 @@ static bool open_images(struct sup *s, struct err *e)
 
 static int open_plain(const struct sup *s, const char *what, const char *path, struct err *e)
 {
-    char *full = resolve(s, path);
+    char *full = config_path(s->opts->dir, path);
     int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat st;
 
@@ -224,7 +215,7 @@ static int open_log(const struct sup *s, const char *name, struct err *e)
 
 static bool open_serial_file(struct sup *s, unsigned i, struct err *e)
 {
-    char *path = resolve(s, s->cfg.serial[i].path);
+    char *path = config_path(s->opts->dir, s->cfg.serial[i].path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
 
     if (fd < 0)
@@ -307,7 +298,7 @@ static bool open_password(struct sup *s, struct err *e)
     struct err missing = ERR_INIT;
     size_t len;
 
-    s->vnc_password_file = resolve(s, s->cfg.vnc.password_file ? s->cfg.vnc.password_file : "vnc.pass");
+    s->vnc_password_file = config_path(s->opts->dir, s->cfg.vnc.password_file ? s->cfg.vnc.password_file : "vnc.pass");
     char *text = fd_read_file(AT_FDCWD, s->vnc_password_file, 4096, &len, &missing);
     if (!text && missing.code == ERR_NOENT)
         return make_password(s, s->vnc_password_file, e);
@@ -367,7 +358,7 @@ static bool open_vnc_tcp(struct sup *s, struct err *e)
 static bool open_vnc_unix(struct sup *s, struct err *e)
 {
     const char *path = s->cfg.vnc.socket_path;
-    char *full = path ? resolve(s, path) : x_asprintf("%s/%s", s->opts->run_dir, PATH_VNC);
+    char *full = path ? config_path(s->opts->dir, path) : x_asprintf("%s/%s", s->opts->run_dir, PATH_VNC);
     char *slash = strrchr(full, '/');
     struct stat st;
 

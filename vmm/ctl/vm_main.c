@@ -53,6 +53,8 @@ static bool get_config(const struct spawn_args *args, struct vm_config *cfg, str
     bool ok = n > 0 ? config_parse(text, (size_t)n, spawn_get_word(args, "name"), cfg, &diags, e)
                     : err_set(e, ERR_INTERNAL, "no configuration");
 
+    if (n <= 0)
+        config_init(cfg);
     conf_diags_free(&diags);
     x_free(text);
     fd_close(&fd);
@@ -150,7 +152,6 @@ int vm_main(const struct spawn_args *args)
 
     log_init(who, STDERR_FILENO, level && !strcmp(level, "warn") ? LOG_WARN : LOG_INFO);
     x_free(who);
-    config_init(&p.cfg);
     bool ok = start(&p, args, &e);
     spawn_hide_args(args);
     if (ok)
