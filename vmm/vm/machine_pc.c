@@ -272,13 +272,13 @@ static bool attach_ide_drives(struct machine *m, struct dev *ide, struct err *e)
 
 static bool add_disks(struct machine *m, struct err *e)
 {
-    struct dev *ide = dev_class_find("piix3-ide") ? create(m, "piix3-ide", "ide") : NULL;
+    struct dev *ide = create(m, "piix3-ide", "ide");
 
-    if (ide && !attach_ide_drives(m, ide, e)) {
+    if (!attach_ide_drives(m, ide, e)) {
         dev_free(ide);
         return false;
     }
-    if (ide && !add(m, ide, e))
+    if (!add(m, ide, e))
         return false;
     for (unsigned i = 0; i < m->cfg->disk_count; i++)
         if (m->cfg->disks[i].bus == DISK_VIRTIO && !add_virtio_disk(m, i, e))
