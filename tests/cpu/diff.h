@@ -18,6 +18,7 @@
 #define DATA_SIZE   0x3000u     /* then a read-only one, then nothing */
 #define HOST_BLOCK  0x5a5b0000u /* of the host side */
 #define KERNEL_BASE UINT64_C(0xffff800000000000) /* of the interpreter's side */
+#define DIFF_GS_BASE DATA_BASE
 #define OPCODE_HLT  0xf4
 
 /* Selectors of Linux user space, so that MOV from segment registers agrees. */
@@ -40,7 +41,6 @@ struct diff_test {
     uint8_t len;
     uint64_t rip;
     struct diff_regs before;
-    uint64_t gs_base;
 };
 
 #define NO_FAULT 0xffu

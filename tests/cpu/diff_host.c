@@ -19,10 +19,9 @@
 /* Addressed absolutely by host_enter. */
 struct block {
     uint64_t gpr[16];      /* 0 */
-    uint64_t rflags;       /* 128 */
-    uint64_t target;       /* 136: offset, then selector for the far jump */
-    uint64_t code32;       /* 144 */
-    uint64_t pad[5];
+    uint64_t data_sel;     /* 128 */
+    uint64_t frame[5];     /* 136: of IRETQ: RIP, CS, RFLAGS, RSP, SS */
+    uint64_t pad[2];
     uint8_t xsave[1024] __attribute__((aligned(64))); /* 192 */
 };
 _Static_assert(offsetof(struct block, xsave) == 192, "host_enter knows the offsets");
@@ -40,10 +39,9 @@ __asm__(".text\n"
         "  mov $7, %eax\n"
         "  xor %edx, %edx\n"
         "  xrstor64 " B "+192\n"
-        "  mov " B "+144, %rax\n"
+        "  mov " B "+128, %rax\n"
         "  mov %eax, %ds\n"
         "  mov %eax, %es\n"
-        "  pushq " B "+128\n"
         "  mov " B "+8, %rcx\n"
         "  mov " B "+16, %rdx\n"
         "  mov " B "+24, %rbx\n"
@@ -58,16 +56,9 @@ __asm__(".text\n"
         "  mov " B "+104, %r13\n"
         "  mov " B "+112, %r14\n"
         "  mov " B "+120, %r15\n"
-        "  test %eax, %eax\n"
         "  mov " B "+0, %rax\n"
-        "  jnz 1f\n"
-        "  popfq\n"
-        "  mov " B "+32, %rsp\n"
-        "  jmp *" B "+136\n"
-        "1:\n"
-        "  popfq\n"
-        "  mov " B "+32, %rsp\n"
-        "  ljmpl *" B "+136\n"
+        "  mov $" B "+136, %rsp\n"
+        "  iretq\n" /* also serializes after the code was written */
         ".size host_enter, .-host_enter\n");
 void host_enter(void);
 
@@ -82,6 +73,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 }
 
 static uint8_t *window; /* all of it, writable */
+static uint8_t *code;   /* the code page, writable */
 
 static void *map(uint64_t address, size_t size, int prot, int fd, off_t offset)
 {
@@ -96,16 +88,20 @@ static void *map(uint64_t address, size_t size, int prot, int fd, off_t offset)
     return p;
 }
 
-static void map_window(void)
+/* Window and code page, with their rights where the instruction sees them and writable elsewhere. */
+static void map_shared(void)
 {
-    const int fd = memfd_create("window", 0);
-    if (fd < 0 || ftruncate(fd, DATA_SIZE)) {
+    const int fd = memfd_create("difftest", 0);
+    if (fd < 0 || ftruncate(fd, DATA_SIZE + 0x1000)) {
         perror("difftest: memfd");
         exit(2);
     }
     map(DATA_BASE, DATA_RW, PROT_READ | PROT_WRITE, fd, 0);
     map(DATA_BASE + DATA_RW, DATA_SIZE - DATA_RW, PROT_READ, fd, DATA_RW);
-    window = map(0, DATA_SIZE, PROT_READ | PROT_WRITE, fd, 0);
+    map(CODE_PAGE, 0x1000, PROT_READ | PROT_EXEC, fd, DATA_SIZE);
+    window = map(0, DATA_SIZE + 0x1000, PROT_READ | PROT_WRITE, fd, 0);
+    code = window + DATA_SIZE;
+    memset(code, OPCODE_HLT, 0x1000);
     close(fd);
 }
 
@@ -115,14 +111,13 @@ void host_init(void)
     const stack_t st = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
     struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
-    map(CODE_PAGE, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC, -1, 0);
-    memset((void *)(uintptr_t)CODE_PAGE, OPCODE_HLT, 0x1000);
-    map_window();
+    map_shared();
     map(HOST_BLOCK, 0x1000, PROT_READ | PROT_WRITE, -1, 0);
     sigaltstack(&st, NULL);
     sigemptyset(&sa.sa_mask);
     for (size_t n = 0; n < ARRAY_LEN(signals); n++)
         sigaction(signals[n], &sa, NULL);
+    syscall(SYS_arch_prctl, ARCH_SET_GS, DIFF_GS_BASE);
 }
 
 uint8_t *host_window(void)
@@ -177,22 +172,23 @@ static void get_regs(struct diff_regs *r, const ucontext_t *uc)
 
 static bool at_hlt(const struct diff_test *t, uint64_t rip)
 {
-    return rip - CODE_PAGE < 0x1000 && rip != t->rip && *(const uint8_t *)(uintptr_t)rip == OPCODE_HLT;
+    return rip - CODE_PAGE < 0x1000 && rip != t->rip && code[rip - CODE_PAGE] == OPCODE_HLT;
 }
 
 void host_run(const struct diff_test *t, struct diff_result *r)
 {
     struct block *b = (void *)(uintptr_t)HOST_BLOCK;
-    uint8_t *code = (uint8_t *)(uintptr_t)t->rip;
-    const unsigned room = (unsigned)(CODE_PAGE + 0x1000 - t->rip), len = MIN(t->len, room);
+    const unsigned at = (unsigned)(t->rip - CODE_PAGE), len = MIN(t->len, 0x1000 - at);
 
-    memcpy(code, t->bytes, len);
+    memcpy(code + at, t->bytes, len);
     memcpy(b->gpr, t->before.gpr, sizeof(b->gpr));
-    b->rflags = t->before.rflags;
-    b->target = t->code32 ? t->rip | (uint64_t)SEL_USER32 << 32 : t->rip;
-    b->code32 = t->code32 ? SEL_DATA : 0;
+    b->data_sel = t->code32 ? SEL_DATA : 0;
+    b->frame[0] = t->rip;
+    b->frame[1] = t->code32 ? SEL_USER32 : SEL_USER64;
+    b->frame[2] = t->before.rflags;
+    b->frame[3] = t->before.gpr[X86_RSP];
+    b->frame[4] = SEL_DATA;
     put_fpu(b->xsave, &t->before.fpu);
-    syscall(SYS_arch_prctl, ARCH_SET_GS, t->gs_base);
     if (!sigsetjmp(back, 0))
         host_enter();
 
@@ -205,5 +201,5 @@ void host_run(const struct diff_test *t, struct diff_result *r)
         r->vector = NO_FAULT;
         r->error = 0;
     }
-    memset(code, OPCODE_HLT, len);
+    memset(code + at, OPCODE_HLT, len);
 }

@@ -124,7 +124,7 @@ struct x86_fpu {
     uint32_t mxcsr;
     uint32_t pkru;
     uint8_t st[8][16] __attribute__((aligned(16)));  /* 80-bit values, 6 bytes of zero */
-    uint8_t ymm[16][32] __attribute__((aligned(32)));
+    uint8_t ymm[16][32] __attribute__((aligned(16)));
 };
 
 enum x86_mp_state { X86_MP_RUNNABLE, X86_MP_WAIT_SIPI, X86_MP_HALTED, X86_MP_INIT };

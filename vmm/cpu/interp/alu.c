@@ -30,9 +30,9 @@
 
 #define SIZES(X, ...)                                                                              \
     X(__VA_ARGS__, uint8_t, 1, "b", "b")                                                           \
-    X(__VA_ARGS__, uint16_t, 2, "w", "w")                                                          \
-    X(__VA_ARGS__, uint32_t, 4, "l", "k")                                                          \
-    X(__VA_ARGS__, uint64_t, 8, "q", "q")
+    X(__VA_ARGS__, guest16, 2, "w", "w")                                                           \
+    X(__VA_ARGS__, guest32, 4, "l", "k")                                                           \
+    X(__VA_ARGS__, guest64, 8, "q", "q")
 
 SIZES(DEFINE_ALU, add, "add", "")
 SIZES(DEFINE_ALU, or, "or", "")
@@ -260,9 +260,9 @@ UNARY(not, "not", "", "")
 #define BY_SIZE(size, X)                                                                           \
     switch (size) {                                                                                \
     case 1: X(uint8_t, 1, "b", "b"); break;                                                        \
-    case 2: X(uint16_t, 2, "w", "w"); break;                                                       \
-    case 4: X(uint32_t, 4, "l", "k"); break;                                                       \
-    default: X(uint64_t, 8, "q", "q"); break;                                                      \
+    case 2: X(guest16, 2, "w", "w"); break;                                                       \
+    case 4: X(guest32, 4, "l", "k"); break;                                                       \
+    default: X(guest64, 8, "q", "q"); break;                                                      \
     }
 
 void op_xchg(struct cpu *c, const struct insn *i)
@@ -279,7 +279,16 @@ void op_xchg(struct cpu *c, const struct insn *i)
         return;
     }
     uint64_t linear = ea(c, i, size, true), v = get_reg(c, i, i->reg, size);
-#define X(T, n, suffix, mod) WITH_HOST(T, n, linear, v = __atomic_exchange_n(p, (T)v, __ATOMIC_SEQ_CST))
+#define X(T, n, suffix, mod)                                                                       \
+    {                                                                                              \
+        T t = (T)v;                                                                                \
+        WITH_HOST(T, n, linear,                                                                    \
+                  __asm__ volatile("xchg" suffix " %" mod "[t], %[m]"                              \
+                                   : [m] "+m"(*p), [t] "+r"(t)                                     \
+                                   :                                                               \
+                                   : "memory"));                                                   \
+        v = t;                                                                                     \
+    }
     BY_SIZE(size, X)
 #undef X
     set_reg(c, i, i->reg, v, size);
@@ -364,15 +373,17 @@ static void set_zf(struct cpu *c, bool zf)
 void op_cmpxchg8b(struct cpu *c, const struct insn *i)
 {
     uint64_t linear = ea(c, i, 8, true);
-    uint64_t expect = c->s.gpr[X86_RDX] << 32 | (uint32_t)c->s.gpr[X86_RAX], seen = expect;
-    uint64_t desired = c->s.gpr[X86_RCX] << 32 | (uint32_t)c->s.gpr[X86_RBX];
+    uint32_t lo = (uint32_t)c->s.gpr[X86_RAX], hi = (uint32_t)c->s.gpr[X86_RDX];
     bool ok;
 
-    WITH_HOST(uint64_t, 8, linear,
-              ok = __atomic_compare_exchange_n(p, &seen, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    WITH_HOST(guest64, 8, linear,
+              __asm__ volatile("lock; cmpxchg8b %[m]"
+                               : [m] "+m"(*p), "+a"(lo), "+d"(hi), "=@ccz"(ok)
+                               : "b"((uint32_t)c->s.gpr[X86_RBX]), "c"((uint32_t)c->s.gpr[X86_RCX])
+                               : "memory"));
     if (!ok) {
-        c->s.gpr[X86_RAX] = (uint32_t)seen;
-        c->s.gpr[X86_RDX] = seen >> 32;
+        c->s.gpr[X86_RAX] = lo;
+        c->s.gpr[X86_RDX] = hi;
     }
     set_zf(c, ok);
 }

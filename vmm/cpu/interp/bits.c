@@ -4,9 +4,9 @@
 
 #define BY_WORD(size, X)                                                                           \
     switch (size) {                                                                                \
-    case 2: X(uint16_t, 2, "w", "w"); break;                                                       \
-    case 4: X(uint32_t, 4, "l", "k"); break;                                                       \
-    default: X(uint64_t, 8, "q", "q"); break;                                                      \
+    case 2: X(guest16, 2, "w", "w"); break;                                                       \
+    case 4: X(guest32, 4, "l", "k"); break;                                                       \
+    default: X(guest64, 8, "q", "q"); break;                                                      \
     }
 
 /* Linear address of the word that holds the bit, for a memory operand with a register bit offset: the offset is signed

@@ -19,6 +19,11 @@ typedef insn_fn *insn_select_fn(const struct insn *i);
 #undef INSN
 void op_ud(struct cpu *c, const struct insn *i);
 
+/* Operands in guest memory: at any alignment, of any type. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) guest16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) guest32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) guest64;
+
 /* ---- flags ---- */
 
 /* Behind an operation whose output is bound to "=a". */
