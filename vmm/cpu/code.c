@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Decoded blocks and self-modifying code, see code.h.
  *
- * Locks: code_map.mutex orders the covering of lines against stores to them. A page whose first line is covered is
- * taken out of every vCPU's fast store path before its bytes are read for decoding, under cpu_exclusive, so no
- * store can slip by between the two. */
+ * A page is armed when all stores to it are noticed: it has PAGE_HAS_CODE and every vCPU's TLB sends stores to the slow
+ * path. That is done with the other vCPUs stopped, before the first line is covered.
+ *
+ * The decoder reads the generation, covers lines, then reads bytes; a writer stores, clears lines, then raises the
+ * generation. So whoever has read the new generation finds the lines clear and covers them again. Changes of lines
+ * and of armed are under code_map.mutex; it is taken inside cpu_exclusive, never around it. */
 #include "vmm/cpu/code.h"
 
 #include <string.h>
@@ -21,9 +24,15 @@ struct code_map {
     struct cpu_set *set;
     pthread_mutex_t mutex;
     uint64_t pages;
-    uint64_t *lines;              /* by page: 64-byte lines with decoded code */
+    _Atomic uint64_t *lines;      /* by page: 64-byte lines with decoded code */
     _Atomic uint32_t *generation; /* by page */
+    uint8_t *state;               /* by page: ARMED, and stores since it was last decoded from */
 };
+
+#define ARMED 0x80u
+/* Stores to a page without covered lines, after which it counts as data and gets its fast stores back. A page with
+ * code and data that change in turn stays armed: arming stops all vCPUs. */
+#define COLD_STORES 16
 
 struct code_cache {
     uint8_t *arena;
@@ -43,11 +52,17 @@ static uint64_t line_mask(unsigned offset, unsigned len)
 static void code_written(void *opaque, uint64_t index, unsigned offset, unsigned len)
 {
     struct code_map *m = opaque;
+    uint64_t lines = m->lines[index];
 
+    if (lines && !(lines & line_mask(offset, len)))
+        return;
     pthread_mutex_lock(&m->mutex);
     if (m->lines[index] & line_mask(offset, len)) {
-        m->generation[index]++;
         m->lines[index] = 0;
+        m->generation[index]++;
+    } else if (m->lines[index] == 0 && (m->state[index] & ARMED) &&
+               (++m->state[index] & ~ARMED) >= COLD_STORES) {
+        m->state[index] = 0;
         mem_page_clear(m->set->cfg.mem, index, PAGE_HAS_CODE);
     }
     pthread_mutex_unlock(&m->mutex);
@@ -63,6 +78,36 @@ void code_store(struct cpu *c, uint64_t page_index, unsigned offset, unsigned le
         c->end_block = true; /* the rest of this block may be what was written */
 }
 
+/* Covers lines of an armed page. False: it is not armed. */
+static bool cover_armed(struct code_map *m, uint64_t index, uint64_t mask, uint32_t *generation)
+{
+    bool armed;
+
+    pthread_mutex_lock(&m->mutex);
+    armed = m->state[index] & ARMED;
+    if (armed) {
+        *generation = m->generation[index];
+        m->lines[index] |= mask;
+        m->state[index] = ARMED;
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return armed;
+}
+
+static void arm(struct cpu *c, uint64_t index)
+{
+    struct code_map *m = c->set->code_map;
+
+    cpu_exclusive_begin(c);
+    pthread_mutex_lock(&m->mutex);
+    mem_page_set(c->set->cfg.mem, index, PAGE_HAS_CODE);
+    for (unsigned i = 0; i < c->set->cfg.count; i++)
+        tlb_protect_page(c->set->cpu[i], index);
+    m->state[index] = ARMED;
+    pthread_mutex_unlock(&m->mutex);
+    cpu_exclusive_end(c);
+}
+
 /* Marks [offset, offset+len) of a page as code; returns the generation to decode under. */
 static uint32_t cover(struct cpu *c, uint64_t index, unsigned offset, unsigned len)
 {
@@ -70,24 +115,10 @@ static uint32_t cover(struct cpu *c, uint64_t index, unsigned offset, unsigned l
     uint64_t mask = line_mask(offset, len);
     uint32_t generation = m->generation[index];
 
-    if ((__atomic_load_n(&m->lines[index], __ATOMIC_SEQ_CST) & mask) == mask)
-        return generation; /* read before the lines: a store in between makes it stale, not wrong */
-    pthread_mutex_lock(&m->mutex);
-    bool first = !(mem_page_flags(c->set->cfg.mem)[index] & PAGE_HAS_CODE);
-    m->lines[index] |= mask;
-    mem_page_set(c->set->cfg.mem, index, PAGE_HAS_CODE);
-    generation = m->generation[index];
-    pthread_mutex_unlock(&m->mutex);
-    if (!first)
+    if ((m->lines[index] & mask) == mask)
         return generation;
-    tlb_protect_page(c, index);
-    if (c->set->cfg.count > 1) {
-        cpu_exclusive_begin(c);
-        for (unsigned i = 0; i < c->set->cfg.count; i++)
-            if (c->set->cpu[i] != c)
-                tlb_protect_page(c->set->cpu[i], index);
-        cpu_exclusive_end(c);
-    }
+    while (!cover_armed(m, index, mask, &generation))
+        arm(c, index);
     return generation;
 }
 
@@ -99,8 +130,9 @@ struct code_map *code_map_new(struct cpu_set *set, struct err *e)
     m->pages = mem_page_count(set->cfg.mem);
     m->lines = try_alloc(m->pages * sizeof(m->lines[0]));
     m->generation = try_alloc(m->pages * sizeof(m->generation[0]));
+    m->state = try_alloc(m->pages);
     pthread_mutex_init(&m->mutex, NULL);
-    if (!m->lines || !m->generation) {
+    if (!m->lines || !m->generation || !m->state) {
         err_set(e, ERR_NOMEM, "cannot allocate the code map");
         code_map_free(m);
         return NULL;
@@ -114,8 +146,9 @@ void code_map_free(struct code_map *m)
     if (!m)
         return;
     mem_set_code_hook(m->set->cfg.mem, NULL, NULL);
-    x_free(m->lines);
+    x_free((void *)m->lines);
     x_free((void *)m->generation);
+    x_free(m->state);
     pthread_mutex_destroy(&m->mutex);
     x_free(m);
 }
@@ -262,6 +295,30 @@ static struct block *decode_block(struct cpu *c, uint64_t key, uint64_t page, co
     return b;
 }
 
+/* Whether a stale block is still what memory holds: then it is valid again. Stores to data beside code end here.
+ * second: the page where a crossing instruction goes on. */
+static bool revive(struct cpu *c, struct block *b, unsigned offset, const uint8_t *host, const uint8_t *second)
+{
+    unsigned at = 0, len = 0;
+
+    for (unsigned n = 0; n < b->count; n++)
+        len += b->insns[n].len;
+    unsigned here = MIN(len, (unsigned)PAGE_SIZE - offset);
+    uint32_t generation = cover(c, b->page, offset, here), generation2 = 0;
+    if (second) {
+        generation2 = cover(c, b->page2, 0, len - here);
+        if (memcmp(b->insns[0].bytes, host, here) != 0 || memcmp(b->insns[0].bytes + here, second, len - here) != 0)
+            return false;
+    } else {
+        for (unsigned n = 0; n < b->count; at += b->insns[n++].len)
+            if (memcmp(b->insns[n].bytes, host + at, b->insns[n].len) != 0)
+                return false;
+    }
+    b->generation = generation;
+    b->generation2 = generation2;
+    return true;
+}
+
 struct block *code_find(struct cpu *c)
 {
     uint64_t linear = code_linear(c, c->s.rip), page;
@@ -276,13 +333,15 @@ struct block *code_find(struct cpu *c)
             p = &b->hash_next;
             continue;
         }
+        const uint8_t *second = NULL;
         bool crosses_elsewhere = false;
         if (b->page2 != UINT64_MAX) {
             uint64_t page2;
-            fetch(c, ALIGN_DOWN(linear, PAGE_SIZE) + PAGE_SIZE, &page2);
+            second = fetch(c, code_linear(c, c->s.rip + PAGE_SIZE) & PAGE_MASK, &page2);
             crosses_elsewhere = page2 != b->page2;
         }
-        if (block_valid(c, b) && !crosses_elsewhere)
+        if (!crosses_elsewhere &&
+            (block_valid(c, b) || revive(c, b, (unsigned)(linear & 0xfff), host, second)))
             return b;
         *p = b->hash_next; /* stale: forgotten, its memory comes back with the next flush */
         break;

@@ -387,6 +387,8 @@ bool mem_read(struct mem *m, uint64_t gpa, void *dst, uint64_t len)
 
 static void written(struct mem *m, uint64_t off, uint64_t len)
 {
+    /* the bytes must be visible before the flags are looked at: cpu/code.c sets a flag, then reads bytes */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     while (len > 0) {
         unsigned in = (unsigned)(off % PAGE_SIZE);
         unsigned n = (unsigned)MIN(PAGE_SIZE - in, len);
