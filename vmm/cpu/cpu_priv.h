@@ -141,7 +141,6 @@ struct cpu {
     uint16_t cc;           /* status flags as LAHF and SETO leave them, see interp/ops.h */
     uint64_t rip_mask;     /* RIP wraps at it: all ones in 64-bit code */
     uint32_t tlb_epoch;    /* rises with every flush: chains of blocks end there */
-    bool tlb_large;        /* a piece of a large page is cached */
     struct mmu_state *mmu_state;
 
     /* ---- sleeping (run.c) ---- */

@@ -177,19 +177,30 @@ void mem_st(struct cpu *c, uint64_t linear, uint64_t value, unsigned size)
 
 void mem_ld_bytes(struct cpu *c, uint64_t linear, void *dst, unsigned size)
 {
-    ld_parts(c, linear, dst, size, c->mmu);
+    const void *hit = tlb_read_hit(c, linear, size);
+
+    if (hit)
+        memcpy(dst, hit, size);
+    else
+        ld_parts(c, linear, dst, size, c->mmu);
 }
 
 void mem_st_bytes(struct cpu *c, uint64_t linear, const void *src, unsigned size)
 {
-    st_parts(c, linear, src, size, c->mmu);
+    void *hit = tlb_write_hit(c, linear, size);
+
+    if (hit)
+        memcpy(hit, src, size);
+    else
+        st_parts(c, linear, src, size, c->mmu);
 }
 
 void mem_probe_write(struct cpu *c, uint64_t linear, unsigned size)
 {
     struct part p[2];
 
-    translate(c, linear, size, ACCESS_WRITE, c->mmu, p);
+    if (!tlb_write_hit(c, linear, size))
+        translate(c, linear, size, ACCESS_WRITE, c->mmu, p);
 }
 
 /* Implicit supervisor accesses obey SMAP whatever EFLAGS.AC says (SDM vol. 3A 4.6). */
@@ -211,8 +222,11 @@ void mem_st_sys(struct cpu *c, uint64_t linear, uint64_t value, unsigned size)
 
 void *mem_rmw(struct cpu *c, uint64_t linear, unsigned size)
 {
+    void *hit = tlb_write_hit(c, linear, size);
     struct part p[2];
 
+    if (hit)
+        return hit;
     if (translate(c, linear, size, ACCESS_WRITE, c->mmu, p) == 2)
         return NULL;
     return p[0].host;

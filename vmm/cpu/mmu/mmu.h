@@ -26,11 +26,26 @@ struct tlb_side {
     uint64_t page;       /* linear page address, TLB_EMPTY when unused */
     uint64_t gpa;
     uint64_t page_index; /* in struct mem's page flags */
-    bool ram, global, writable;
+    bool ram, global, writable, large;
+};
+
+/* Slots filled with entries that are not global since they were last flushed, so that a CR3 load need not look at
+ * all of them. */
+#define TLB_LOCAL_MAX 256
+struct tlb_local {
+    uint16_t count; /* above TLB_LOCAL_MAX: some are not listed */
+    uint16_t slot[TLB_LOCAL_MAX];
+};
+
+/* Where pieces of large pages have been cached; low > high: nowhere. */
+struct tlb_large {
+    uint64_t low, high;
 };
 
 struct mmu_state {
     struct tlb_side side[MMU_COUNT][TLB_SIZE];
+    struct tlb_local local[MMU_COUNT];
+    struct tlb_large large[2]; /* lower and upper half */
 };
 
 /* Translates for one access inside a page, filling the TLB; raises #PF. The host address, or NULL for MMIO and
