@@ -10,6 +10,10 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
+
 VERSION := 0.1.0
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wimplicit-fallthrough -Wmissing-prototypes \
@@ -33,9 +37,6 @@ LINK.ubsan := -fsanitize=undefined
 LINK.tsan := -fsanitize=thread
 LINK.cov  := --coverage
 LINK.fuzz := -fsanitize=address,undefined
-ifeq ($(MODE),fuzz)
-CC := clang
-endif
 ifeq ($(OPT.$(MODE)),)
 $(error unknown MODE "$(MODE)": rel, dbg, asan, ubsan, tsan, cov or fuzz)
 endif

@@ -30,10 +30,10 @@ static size_t before(const struct ui_input *in, size_t at)
 
 static size_t after(const struct ui_input *in, size_t at)
 {
-    const char *p = in->text.data + at;
-
     if (at >= in->text.len)
         return in->text.len;
+    const char *p = in->text.data + at;
+
     text_decode(&p, in->text.data + in->text.len);
     return (size_t)(p - in->text.data);
 }

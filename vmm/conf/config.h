@@ -152,6 +152,8 @@ struct conf_key {
     bool required;
 };
 const struct conf_key *conf_keys(unsigned *count);
+/* vmdeck.yaml(5) in troff. */
+void conf_man_page(struct buf *out);
 
 /* "512MiB" and the like; plain numbers are refused. */
 bool conf_parse_size(const char *s, uint64_t *out, struct err *e);
