@@ -206,6 +206,33 @@ class Home:
             raise Failure("%s; the screen:\n%s" % (e, last[0])) from None
 
 
+def vnc_address(home, name):
+    """Host and port of the VM's VNC server."""
+    m = re.search(r"(\d+\.\d+\.\d+\.\d+):(\d+)", home.vmdeck("view", "--print", name).stdout)
+    if not m:
+        raise Failure("view --print names no address")
+    return m.group(1), int(m.group(2))
+
+
+def vnc_password(home, name):
+    path = home.path("data/vmdeck/vms", name, "vnc.pass")
+    with open(path, encoding="utf-8") as f:
+        return f.read().strip()
+
+
+VNCPROBE = os.path.join(ROOT, "build/rel/tests/tools/vncprobe")
+
+
+def vncprobe(home, name, *args, timeout=60):
+    """Runs the libvncclient viewer against the VM; its output."""
+    host, port = vnc_address(home, name)
+    p = subprocess.run([VNCPROBE, *args, "%s:%d" % (host, port)], timeout=timeout * PATIENCE, text=True,
+                       capture_output=True, env=dict(os.environ, VNC_PASSWORD=vnc_password(home, name)))
+    if p.returncode != 0:
+        raise Failure("vncprobe: status %d\n%s%s" % (p.returncode, p.stdout, p.stderr))
+    return p.stdout
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
