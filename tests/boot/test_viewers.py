@@ -46,7 +46,8 @@ def tigervnc(home, name):
             wid = window()[-1]
             subprocess.run(["xdotool", "windowfocus", wid], env=env, capture_output=True)
             subprocess.run(["xdotool", "mousemove", "--window", wid, "100", "100"], env=env, capture_output=True)
-            subprocess.run(["xdotool", "type", "--delay", "60", "echo tiger-$((6*7))\n"], env=env, check=True)
+            subprocess.run(["xdotool", "type", "--delay", "60", "echo tiger-$((6*7))"], env=env, check=True)
+            subprocess.run(["xdotool", "key", "Return"], env=env, check=True)
             home.wait_screen(name, r"(?m)^tiger-42", 30)
         finally:
             viewer.kill()

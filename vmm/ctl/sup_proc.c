@@ -120,7 +120,7 @@ static bool start_net(struct sup_proc *p, int *status, struct err *e)
     spawn_fd(&sp, "sock", p->sup->net_net[p->index]);
     for (unsigned i = 0; i < n->forward_count; i++) {
         const struct conf_forward *f = &n->forwards[i];
-        char name[16], value[64];
+        char name[24], value[64];
 
         snprintf(name, sizeof(name), "forward%u", i);
         snprintf(value, sizeof(value), "%s/%s/%u/%u", f->udp ? "udp" : "tcp", f->host ? f->host : "127.0.0.1",
