@@ -112,8 +112,7 @@ bool screenshot_text(struct surface *s, struct buf *out, struct err *e)
         char line[SURFACE_MAX_COLS * 4];
         size_t len = 0, keep = 0;
         for (unsigned x = 0; x < g.cols; x++) {
-            uint8_t ch = cells[y * SURFACE_MAX_COLS + x].ch;
-            uint16_t cp = ch < 0x20 || ch == 0x7f ? ' ' : text_cp437(ch);
+            uint16_t cp = text_cp437(cells[y * SURFACE_MAX_COLS + x].ch);
             len += text_utf8(cp, line + len);
             if (cp != ' ')
                 keep = len;

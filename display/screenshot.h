@@ -11,7 +11,7 @@
 
 /* Writes the present screen to fd. ERR_STATE when the screen is blank (no mode set). */
 bool screenshot_png(struct surface *s, int fd, struct err *e);
-/* Text modes only (ERR_STATE in graphics): UTF-8 lines, CP437 mapped, control characters as spaces,
+/* Text modes only (ERR_STATE in graphics): UTF-8 lines with the signs of code page 437 (text_cp437),
  * trailing spaces trimmed, rows lines each ending in a newline. */
 bool screenshot_text(struct surface *s, struct buf *out, struct err *e);
 

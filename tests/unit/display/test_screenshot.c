@@ -92,7 +92,7 @@ static void test_text(void **state)
     for (unsigned i = 0; i < sizeof(row); i++)
         surface_cells(s)[SURFACE_MAX_COLS + i] = (struct surface_cell){row[i], 7};
     assert_ok(screenshot_text(s, &out, &e));
-    assert_string_equal(buf_str(&out), "\n Gr\xc3\xbc\xc3\x9f" "e  \xe2\x94\x82\n\n");
+    assert_string_equal(buf_str(&out), "\n Gr\xc3\xbc\xc3\x9f" "e \xe2\x86\x90\xe2\x94\x82\n\n");
     buf_free(&out);
 }
 
