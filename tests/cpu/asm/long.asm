@@ -92,7 +92,9 @@ sysenter_entry:
         test eax, 0x200
         CHECK 0x112, z
         mov rsp, STACK0
-        jmp sysenter_back
+        push qword CODE64               ; the selector is that of 32-bit code in this GDT
+        push qword sysenter_back
+        retfq
 
 bits 32
 compat:
