@@ -41,10 +41,7 @@ void cpu_mode_changed(struct cpu *c)
     c->mode = mode;
     c->cpl = mode & MODE_VM86 ? 3 : mode & MODE_PE ? (uint8_t)SEG_DPL(s->seg[X86_SS].attr) : 0;
     c->rip_mask = mode & MODE_CODE64 ? UINT64_MAX : 0xffffffffu;
-    if (c->cpl == 3)
-        c->mmu = MMU_USER;
-    else
-        c->mmu = (s->cr4 & CR4_SMAP) && (s->rflags & X86_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+    c->mmu = cpu_mmu_index(c, c->cpl);
     c->align_check = c->cpl == 3 && (s->cr0 & CR0_AM) && (s->rflags & X86_AC);
     c->end_block = true;
 }

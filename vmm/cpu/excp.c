@@ -19,7 +19,7 @@ static _Noreturn void raise_event(struct cpu *c, unsigned vector, bool has_error
     c->raised.has_error = has_error;
     c->raised.error = error;
     /* a delivery may have been pushing for another privilege level */
-    c->mmu = c->cpl == 3 ? MMU_USER : c->s.rflags & X86_AC ? MMU_KERNEL_AC : MMU_KERNEL;
+    c->mmu = cpu_mmu_index(c, c->cpl);
     siglongjmp(c->raise_env, 1);
 }
 
@@ -346,6 +346,7 @@ bool cpu_deliver_raised(struct cpu *c)
     struct event ev;
 
     event_from_raised(c, &ev);
+    c->dbg_hits = 0; /* an instruction that did not complete has hit nothing */
     c->stats.exceptions++;
     return deliver(c, &ev);
 }

@@ -431,6 +431,7 @@ void lapic_mmio_write(struct lapic *l, unsigned offset, uint32_t value)
 
     if ((offset & 15) || offset >= 0x400)
         return;
+    l->cpu->end_block = true; /* TPR, EOI and self IPIs may have made an interrupt deliverable */
     switch (n) {
     case APIC_EOI:
         end_of_interrupt(l);

@@ -27,14 +27,6 @@ enum apic_delivery {
 #define APIC_BASE_BSP      (1u << 8)
 #define APIC_BASE_X2APIC   (1u << 10)
 #define APIC_BASE_ENABLE   (1u << 11)
-#define APIC_BASE_ADDR     ((BIT64(GPA_BITS) - 1) & ~UINT64_C(0xfff))
-
-/* Whether the page of gpa is this vCPU's APIC: enabled, and not in x2APIC mode. */
-static inline bool lapic_claims(const struct cpu *c, uint64_t gpa)
-{
-    return (c->s.apic_base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE &&
-           (c->s.apic_base & APIC_BASE_ADDR) == (gpa & ~UINT64_C(0xfff));
-}
 
 /* The vCPU's own thread. */
 uint8_t lapic_get_tpr(struct lapic *l);

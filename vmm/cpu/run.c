@@ -149,7 +149,6 @@ static void settle(struct cpu *c)
 static bool deliver(struct cpu *c, unsigned vector, enum event_kind kind)
 {
     c->s.mp_state = X86_MP_RUNNABLE;
-    c->stats.interrupts++;
     bool ok = cpu_deliver(c, vector, kind, false, 0);
     settle(c);
     return ok;
@@ -159,7 +158,6 @@ static bool deliver(struct cpu *c, unsigned vector, enum event_kind kind)
 static bool deliver_raised(struct cpu *c)
 {
     drop_exclusivity(c);
-    c->stats.exceptions++;
     c->s.sti_shadow = c->s.mov_ss_shadow = 0;
     settle(c);
     bool ok = cpu_deliver_raised(c);
@@ -241,6 +239,12 @@ static bool run_one(struct cpu *c)
 {
     bool shadow = shadowed(c), debug = debug_active(c);
 
+    if (c->dbg_hits && !shadow) { /* a task switch asked for a trap in front of its first instruction */
+        c->dbg_tf = false;
+        bool alive = debug_after(c);
+        settle(c);
+        return alive;
+    }
     if (debug)
         debug_before(c);
     const struct insn *i = code_find(c)->insns;

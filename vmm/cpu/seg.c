@@ -285,7 +285,7 @@ void stack_other(struct cpu *c, struct stack *st, const struct x86_seg *ss, uint
     st->sp = sp;
     st->code64 = code64;
     st->mask = code64 ? UINT64_MAX : ss->attr & SEG_DB ? 0xffffffff : 0xffff;
-    st->supervisor = cpl != 3;
+    st->cpl = cpl;
     st->vector = X86_SS_FAULT;
     st->error = error;
     st->count = 0;
@@ -311,19 +311,9 @@ static uint64_t stack_linear(struct cpu *c, const struct stack *st, unsigned siz
     }
     if (!ok)
         cpu_raise_err(c, st->vector, st->error);
-    if (c->align_check && !st->supervisor && (linear & (size - 1)))
+    if (c->align_check && st->cpl == 3 && (linear & (size - 1)))
         cpu_raise_err(c, X86_AC_FAULT, st->error & 1);
     return linear;
-}
-
-/* The MMU index for accesses of the stack's privilege; cpu_raise restores c->mmu. */
-static uint8_t stack_mmu(const struct cpu *c, const struct stack *st)
-{
-    if (!st->supervisor)
-        return MMU_USER;
-    if (c->mmu != MMU_USER)
-        return c->mmu;
-    return c->s.rflags & X86_AC ? MMU_KERNEL_AC : MMU_KERNEL;
 }
 
 void stack_push(struct cpu *c, struct stack *st, uint64_t value, unsigned size)
@@ -334,7 +324,7 @@ void stack_push(struct cpu *c, struct stack *st, uint64_t value, unsigned size)
     st->linear[st->count] = stack_linear(c, st, size, true);
     st->value[st->count] = value;
     st->size[st->count] = (uint8_t)size;
-    c->mmu = stack_mmu(c, st);
+    c->mmu = cpu_mmu_index(c, st->cpl); /* cpu_raise puts it back */
     mem_probe_write(c, st->linear[st->count], size);
     c->mmu = mmu;
     st->count++;
@@ -352,7 +342,7 @@ void stack_write(struct cpu *c, struct stack *st)
 {
     uint8_t mmu = c->mmu;
 
-    c->mmu = stack_mmu(c, st);
+    c->mmu = cpu_mmu_index(c, st->cpl);
     for (unsigned n = 0; n < st->count; n++)
         mem_st(c, st->linear[n], st->value[n], st->size[n]);
     c->mmu = mmu;

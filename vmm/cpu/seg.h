@@ -89,6 +89,14 @@ _Noreturn void seg_fault(struct cpu *c, unsigned seg);
 /* Checks limit and type only; for segments that are not loaded yet. */
 bool seg_permits(const struct x86_seg *s, uint64_t offset, unsigned size, bool write);
 
+/* TLB index for data accesses at a privilege level. */
+static inline uint8_t cpu_mmu_index(const struct cpu *c, unsigned cpl)
+{
+    if (cpl == 3)
+        return MMU_USER;
+    return (c->s.cr4 & CR4_SMAP) && (c->s.rflags & X86_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+}
+
 static inline bool cpu_canonical(const struct cpu *c, uint64_t a)
 {
     unsigned shift = c->s.cr4 & CR4_LA57 ? 7 : 16;
@@ -145,7 +153,7 @@ struct stack {
     const struct x86_seg *seg;
     uint64_t sp, mask;
     bool code64;
-    bool supervisor; /* pushes run at CPL 0-2 */
+    uint8_t cpl;     /* pushes run at this privilege */
     uint8_t vector;  /* X86_SS_FAULT */
     uint16_t error;
     uint8_t count;
