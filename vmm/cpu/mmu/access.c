@@ -29,6 +29,7 @@ static void io_write(struct cpu *c, uint64_t gpa, uint64_t value, unsigned size)
 {
     const struct cpu_set_cfg *cfg = &c->set->cfg;
 
+    c->end_block = true; /* an interrupt may be due now, or the memory map changed */
     if (cpu_is_apic_page(c, gpa)) {
         if ((gpa & 3) == 0 && size >= 4)
             lapic_mmio_write(c->lapic, (unsigned)(gpa & 0xfff), (uint32_t)value);
