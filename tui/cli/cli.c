@@ -22,7 +22,6 @@ static const struct cli_cmd commands[] = {
 };
 
 static const struct cli_opt help_opt = {"help", 'h', NULL, "Show this help."};
-static const struct cli_opt yes_opt = {"yes", 'y', NULL, "Do not ask."};
 
 const struct cli_cmd *cli_commands(unsigned *count)
 {
@@ -105,7 +104,7 @@ static const struct cli_opt *opt_at(const struct cli_cmd *c, unsigned i)
     for (const struct cli_opt *o = c->more_opts; o && o->name; o++)
         if (i-- == 0)
             return o;
-    return i == 0 ? &help_opt : i == 1 ? &yes_opt : NULL;
+    return i == 0 ? &help_opt : NULL;
 }
 
 static const char *next_option(unsigned i, const void *opaque)

@@ -70,12 +70,24 @@ bool cli_load_config(const char *dir, const char *name, struct vm_config *c, str
 /* The words of cmds.def. */
 const struct cli_cmd *cli_commands(unsigned *count);
 const struct cli_cmd *cli_find(const char *name);
+/* "list, ps" */
+void cli_alias_list(const struct cli_cmd *c, struct buf *out);
 /* The nearest of several words, NULL when none is near; next(i) gives them until NULL. */
 const char *cli_guess(const char *word, const char *(*next)(unsigned i, const void *opaque), const void *opaque);
 
 /* vmopts.c: the options of run and create, and what they make of a configuration. c->name must be set. */
 extern const struct cli_opt vm_opts[];
 bool vm_opts_apply(const struct cli_args *a, struct vm_config *c, struct err *e);
+
+/* What the exit statuses mean; ends with a meaning of NULL. */
+struct cli_exit {
+    int status;
+    const char *meaning;
+};
+extern const struct cli_exit cli_exits[];
+extern const char cli_exit_run[]; /* those of run */
+/* vmdeck(1). */
+void cli_man_page(struct buf *out);
 
 /* cmd_*.c */
 extern const struct cli_opt opts_ls[], opts_info[], opts_create[], opts_json[], opts_stop[], opts_yes[], opts_run[],

@@ -58,16 +58,26 @@ static void list_options(const struct cli_opt *o)
     }
 }
 
+void cli_alias_list(const struct cli_cmd *c, struct buf *out)
+{
+    for (const char *p = c->aliases; p && *p; p++)
+        buf_puts(out, *p == ' ' ? ", " : (char[]){*p, '\0'});
+}
+
 static void help_command(const struct cli_cmd *c)
 {
-    static const struct cli_opt common[] = {
-        {"yes", 'y', NULL, "Do not ask."}, {"help", 'h', NULL, "Show this help."}, {0}};
+    static const struct cli_opt common[] = {{"help", 'h', NULL, "Show this help."}, {0}};
 
     printf("usage: vmdeck %s %s\n\n%s\n", c->name, c->synopsis, c->summary);
     if (c->details)
         printf("%s\n", c->details);
-    if (c->aliases)
-        printf("Also called: %s.\n", c->aliases);
+    if (c->aliases) {
+        struct buf names = BUF_INIT;
+
+        cli_alias_list(c, &names);
+        printf("Also called: %s.\n", buf_str(&names));
+        buf_free(&names);
+    }
     printf("\noptions:\n");
     list_options(c->opts);
     list_options(c->more_opts);
@@ -109,29 +119,28 @@ static void help_control(void)
     puts("\nevents: STOP RESUME RESET SHUTDOWN POWERDOWN x-viewer");
 }
 
+const struct cli_exit cli_exits[] = {
+    {0, "done, or in that state already; run: the guest powered off"},
+    {1, "failed"},
+    {2, "wrong usage"},
+    {3, "not found: VM, image, file"},
+    {4, "wrong state: not running, running, exists already"},
+    {5, "invalid configuration"},
+    {6, "timeout"},
+    {7, "the host lacks it: permission, KVM, memory; or the guest software is of no kind we can start"},
+    {8, "busy: image locked, port in use, VM running already"},
+    {9, "some of several VMs failed"},
+    {10, "cancelled"},
+    {0},
+};
+const char cli_exit_run[] = "run: (v << 1) | 1 after a write of v to the exit port of --debug-exit, 128 + N after signal N.";
+
 static void help_exit(void)
 {
-    static const struct {
-        int status;
-        const char *meaning;
-    } rows[] = {
-        {0, "done, or in that state already; run: the guest powered off"},
-        {1, "failed"},
-        {2, "wrong usage"},
-        {3, "not found: VM, image, file"},
-        {4, "wrong state: not running, running, exists already"},
-        {5, "invalid configuration"},
-        {6, "timeout"},
-        {7, "the host lacks it: permission, KVM, memory"},
-        {8, "busy: image locked, port in use, VM running already"},
-        {9, "some of several VMs failed"},
-        {10, "cancelled"},
-    };
-
     puts("exit status:\n");
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-        printf("  %3d  %s\n", rows[i].status, rows[i].meaning);
-    puts("\nrun: (v << 1) | 1 after a write of v to the exit port of --debug-exit, 128 + N after signal N.");
+    for (const struct cli_exit *x = cli_exits; x->meaning; x++)
+        printf("  %3d  %s\n", x->status, x->meaning);
+    printf("\n%s\n", cli_exit_run);
 }
 
 int cmd_help(const struct cli_args *a, struct err *e)

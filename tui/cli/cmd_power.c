@@ -18,6 +18,7 @@ const struct cli_opt opts_json[] = {
     {0},
 };
 const struct cli_opt opts_yes[] = {
+    {"yes", 'y', NULL, "Do not ask."},
     {"json", 0, NULL, "Print JSON."},
     {0},
 };

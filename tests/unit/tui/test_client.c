@@ -89,11 +89,13 @@ static void stop_server(struct server *s)
 
 static void calls_skip_events_and_old_answers(void **state)
 {
-    static const char *const says[] = {GREETING, "{\"event\":\"STOP\",\"data\":{}}\n{\"return\":{},\"id\":1}\n",
-                                       "{\"return\":1,\"id\":1}\n{\"event\":\"RESUME\"}\n{\"return\":{\"a\":5},\"id\":2}\n",
-                                       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"locked\",\"x-code\":\"busy\","
-                                       "\"x-hint\":\"wait\"},\"id\":3}\n",
-                                       NULL};
+    static const char *const says[] = {
+        GREETING,
+        "{\"event\":\"STOP\",\"data\":{}}\n{\"return\":{},\"id\":1}\n",
+        "{\"return\":1,\"id\":1}\n{\"event\":\"RESUME\"}\n{\"return\":{\"a\":5},\"id\":2}\n",
+        "{\"error\":{\"class\":\"GenericError\",\"desc\":\"locked\",\"x-code\":\"busy\","
+        "\"x-hint\":\"wait\"},\"id\":3}\n",
+        NULL};
     struct err e = ERR_INIT;
     struct server s;
 
@@ -157,7 +159,7 @@ static void hostile_text_screens(void **state)
         "{\"return\":{},\"id\":1}\n",
         "{\"return\":{\"mode\":\"text\",\"cols\":2,\"rows\":1,\"frame\":5,\"cells\":\"QQdCBw==\"},\"id\":2}\n",
         "{\"return\":{\"mode\":\"text\",\"cols\":99999,\"rows\":-5,\"frame\":6,\"cells\":\"QQdCBw==\"},\"id\":3}\n",
-        "{\"return\":{\"mode\":\"text\",\"cols\":1,\"rows\":99999,\"frame\":7,\"cells\":\"////////////////\"},\"id\":4}\n",
+        "{\"return\":{\"mode\":\"text\",\"cols\":1,\"rows\":99999,\"frame\":7,\"cells\":\"////////\"},\"id\":4}\n",
         "{\"return\":{\"mode\":7,\"cols\":0,\"rows\":60,\"frame\":8,\"cells\":\"AAAA\"},\"id\":5}\n",
         "{\"return\":[],\"id\":6}\n",
         NULL};
