@@ -345,14 +345,6 @@ enum cpu_exit cpu_run(struct cpu *c)
         }
         last = next_block(c, last);
         run_block(c, last);
-        if (__builtin_expect(c->dbg_hits, 0)) { /* task switch with the T bit: before the new task runs */
-            bool ok = debug_after(c);
-            settle(c);
-            if (!ok) {
-                exit = CPU_EXIT_SHUTDOWN;
-                break;
-            }
-        }
     }
     leave_running(c->set);
     return exit;
