@@ -198,6 +198,18 @@ def test_power(home):
         s.keys("s")
         s.expect("router is starting")
         s.expect(r"router +running")
+    with case("Enter while it starts opens the console"), open_list(home, env=dict(RUNNING, FAKE_SLOW="1")) as s:
+        select(s, "router")
+        s.keys("s", "Enter")
+        s.expect("No screen|Connecting")
+        s.expect("^login:")
+    with case("an open menu follows the state"), open_list(home, env=dict(RUNNING, FAKE_SLOW="1")) as s:
+        select(s, "router")
+        s.keys("s", "x")
+        s.expect("┌─ router")
+        s.expect("router started")
+        s.keys("p")
+        s.expect(r"router +paused")
 
 
 def test_danger(home):

@@ -399,6 +399,13 @@ static void ask_detail(void)
 
 /* ---- actions ---- */
 
+static int state_of(const char *name)
+{
+    const struct vm_entry *vm = deck_find(name);
+
+    return vm ? (int)vm->state : -1;
+}
+
 static void run_open(void *owner)
 {
     const struct vm_entry *vm = current();
@@ -406,10 +413,10 @@ static void run_open(void *owner)
     (void)owner;
     if (!vm)
         return;
-    if (vm->pid)
+    if (vm->pid || deck_busy(vm->name))
         screen_console_open(vm->name);
     else
-        action_menu(&list_actions, (int)vm->state, vm->name, NULL);
+        action_menu(&list_actions, state_of, vm->name, NULL);
 }
 
 static void run_start(void *owner)
@@ -562,10 +569,8 @@ static void run_refresh(void *owner)
 
 static void run_menu(void *owner)
 {
-    const struct vm_entry *vm = current();
-
     (void)owner;
-    action_menu(&list_actions, vm ? (int)vm->state : -1, vm ? vm->name : "", NULL);
+    action_menu(&list_actions, state_of, s.selected, NULL);
 }
 
 static void run_help(void *owner)
@@ -613,8 +618,6 @@ static bool filter_key(int key)
 
 static bool key(struct view *v, int k)
 {
-    const struct vm_entry *vm = current();
-
     (void)v;
     if (s.typing)
         return filter_key(k);
@@ -627,7 +630,7 @@ static bool key(struct view *v, int k)
         ask_detail();
         return true;
     }
-    return action_key(&list_actions, k, vm ? (int)vm->state : -1, vm ? vm->name : "", NULL);
+    return action_key(&list_actions, k, state_of(s.selected), s.selected, NULL);
 }
 
 static void tick(struct view *v)

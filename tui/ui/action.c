@@ -61,7 +61,7 @@ void action_footer(const struct action_table *t, int y, int state)
 
 struct menu {
     const struct action_table *table;
-    int state;
+    int (*state_of)(const char *subject);
     char subject[80];
     void *owner;
     struct ui_list list;
@@ -77,7 +77,7 @@ static bool menu_open(struct view *v, void *arg)
     for (int possible = 1; possible >= 0; possible--)
         for (unsigned i = 0; i < m->table->count && n < ARRAY_LEN(m->order); i++)
             if (!(m->table->actions[i].flags & ACTION_NO_MENU) &&
-                action_possible(&m->table->actions[i], m->state) == possible)
+                action_possible(&m->table->actions[i], m->state_of(m->subject)) == possible)
                 m->order[n++] = i;
     m->list.count = (int)n;
     return true;
@@ -88,13 +88,14 @@ static void menu_draw(struct view *v)
     struct menu *m = view_priv(v);
     int w = MIN(ui_cols() - 4, 68), h = MIN(m->list.count + 2, ui_rows() - 2);
     struct rect r = {(ui_rows() - h) / 2, (ui_cols() - w) / 2, h, w};
+    int state = m->state_of(m->subject);
 
     ui_frame(r, ROLE_BORDER, m->subject[0] ? m->subject : m->table->title);
     ui_list_layout(&m->list, m->list.count, h - 2);
     for (int i = 0; i < m->list.page && m->list.top + i < m->list.count; i++) {
         int n = m->list.top + i, y = r.y + 1 + i;
         const struct action *a = &m->table->actions[m->order[n]];
-        bool selected = n == m->list.selected, possible = action_possible(a, m->state);
+        bool selected = n == m->list.selected, possible = action_possible(a, state);
         enum role role = selected ? ROLE_SELECTED : possible ? ROLE_TEXT : ROLE_DIM;
         char key[16];
 
@@ -118,14 +119,14 @@ static bool menu_key(struct view *v, int key)
     }
     if (key == UI_KEY_ENTER) {
         view_pop(v);
-        invoke(a, copy.state, copy.subject, copy.owner);
+        invoke(a, copy.state_of(copy.subject), copy.subject, copy.owner);
         return true;
     }
     for (unsigned i = 0; i < m->table->count; i++) {
         if (key != m->table->actions[i].key || (m->table->actions[i].flags & ACTION_NO_MENU))
             continue;
         view_pop(v);
-        invoke(&copy.table->actions[i], copy.state, copy.subject, copy.owner);
+        invoke(&copy.table->actions[i], copy.state_of(copy.subject), copy.subject, copy.owner);
         return true;
     }
     if (!ui_list_key(&m->list, key) && (key == 'q' || key == 'x'))
@@ -142,9 +143,9 @@ static const struct view_ops menu_ops = {
     .key = menu_key,
 };
 
-void action_menu(const struct action_table *t, int state, const char *subject, void *owner)
+void action_menu(const struct action_table *t, int (*state_of)(const char *subject), const char *subject, void *owner)
 {
-    struct menu m = {.table = t, .state = state, .owner = owner};
+    struct menu m = {.table = t, .state_of = state_of, .owner = owner};
 
     str_copy(m.subject, sizeof(m.subject), subject ? subject : "");
     view_push(&menu_ops, &m);
