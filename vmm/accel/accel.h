@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One interface, two providers: KVM and the software CPU. An accelerator owns the vCPUs of one VM; it
- * calls the bus for port and memory I/O from vCPU threads (no lock held), and takes MSI, ExtINT and
- * kicks from any thread. */
+/* One interface, two providers: KVM and the software CPU. An accelerator owns the vCPUs of one VM;
+ * it calls the bus for port and memory I/O from vCPU threads (no lock held), and takes MSI, ExtINT
+ * and kicks from any thread. */
 #ifndef VMDECK_ACCEL_ACCEL_H
 #define VMDECK_ACCEL_ACCEL_H
 
@@ -53,7 +53,8 @@ struct accel_ops {
     /* Any thread. */
     void (*extint)(struct accel *a, int level);
     void (*msi)(struct accel *a, uint64_t address, uint32_t data);
-    void (*ioapic_route)(struct accel *a, unsigned pin, uint64_t address, uint32_t data, bool masked);
+    void (*ioapic_route)(struct accel *a, unsigned pin, uint64_t address, uint32_t data,
+                         bool masked);
     bool (*ioeventfd)(struct accel *a, bool pio, uint64_t address, unsigned size, int fd, bool add);
 };
 
@@ -64,12 +65,12 @@ struct accel {
 
 extern const struct accel_ops accel_kvm, accel_soft;
 
-/* What this host can do, for `accel: auto` and `vmdeck doctor`. Takes some milliseconds: KVM is measured
- * by a counting loop in a scratch VM, which tells hardware from a KVM that emulates. */
+/* What this host can do, for `accel: auto` and `vmdeck doctor`. Takes some milliseconds: KVM is
+ * measured by a counting loop in a scratch VM, which tells hardware from a KVM that emulates. */
 struct accel_probe {
     bool kvm_present, kvm_usable, kvm_fast;
-    double kvm_mips;   /* instructions a second of the loop, millions */
-    char reason[160];  /* why not usable or not fast: "/dev/kvm: permission denied" */
+    double kvm_mips;  /* instructions a second of the loop, millions */
+    char reason[160]; /* why not usable or not fast: "/dev/kvm: permission denied" */
     char hint[160];
 };
 void accel_probe_kvm(struct accel_probe *out);

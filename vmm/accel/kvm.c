@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* KVM with a split irqchip: the local APICs are the kernel's, PIC, PIT and IOAPIC are the same devices that
- * the software CPU uses. The IOAPIC sends its messages by KVM_SIGNAL_MSI; its redirection table is mirrored into the
- * GSI routing only so that the kernel exits on EOI of level-triggered vectors.
- * Source: Documentation/virt/kvm/api.rst. */
+/* KVM with a split irqchip: the local APICs are the kernel's, PIC, PIT and IOAPIC are the same
+ * devices that the software CPU uses. The IOAPIC sends its messages by KVM_SIGNAL_MSI; its
+ * redirection table is mirrored into the GSI routing only so that the kernel exits on EOI of
+ * level-triggered vectors. Source: Documentation/virt/kvm/api.rst. */
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,13 +34,20 @@ static bool check_caps(struct kvm *k, struct err *e)
         int cap;
         const char *name;
     } need[] = {
-        {KVM_CAP_USER_MEMORY, "USER_MEMORY"},   {KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR"},
-        {KVM_CAP_SPLIT_IRQCHIP, "SPLIT_IRQCHIP"}, {KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI"},
-        {KVM_CAP_IRQ_ROUTING, "IRQ_ROUTING"},   {KVM_CAP_IOEVENTFD, "IOEVENTFD"},
-        {KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT"}, {KVM_CAP_XSAVE, "XSAVE"},
-        {KVM_CAP_XCRS, "XCRS"},                 {KVM_CAP_DEBUGREGS, "DEBUGREGS"},
-        {KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS"},   {KVM_CAP_MP_STATE, "MP_STATE"},
-        {KVM_CAP_EXT_CPUID, "EXT_CPUID"},       {KVM_CAP_READONLY_MEM, "READONLY_MEM"},
+        {KVM_CAP_USER_MEMORY, "USER_MEMORY"},
+        {KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR"},
+        {KVM_CAP_SPLIT_IRQCHIP, "SPLIT_IRQCHIP"},
+        {KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI"},
+        {KVM_CAP_IRQ_ROUTING, "IRQ_ROUTING"},
+        {KVM_CAP_IOEVENTFD, "IOEVENTFD"},
+        {KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT"},
+        {KVM_CAP_XSAVE, "XSAVE"},
+        {KVM_CAP_XCRS, "XCRS"},
+        {KVM_CAP_DEBUGREGS, "DEBUGREGS"},
+        {KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS"},
+        {KVM_CAP_MP_STATE, "MP_STATE"},
+        {KVM_CAP_EXT_CPUID, "EXT_CPUID"},
+        {KVM_CAP_READONLY_MEM, "READONLY_MEM"},
     };
 
     if (ioctl(k->fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
@@ -144,16 +151,16 @@ static void kvm_extint(struct accel *a, int level)
 
 static void kvm_msi(struct accel *a, uint64_t address, uint32_t data)
 {
-    struct kvm_msi msi = {.address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32),
-                          .data = data};
+    struct kvm_msi msi = {
+        .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
 
     if (kvm_ioctl(kvm_of(a)->vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
         log_guest("kvm", "message 0x%x to 0x%llx was not delivered: %s", data,
                   (unsigned long long)address, strerror(errno));
 }
 
-/* The kernel reads vector and trigger mode of the entries of the IOAPIC's pins from the routing table to know which
- * EOIs to report (kvm_scan_ioapic_routes). */
+/* The kernel reads vector and trigger mode of the entries of the IOAPIC's pins from the routing
+ * table to know which EOIs to report (kvm_scan_ioapic_routes). */
 static void kvm_ioapic_route(struct accel *a, unsigned pin, uint64_t address, uint32_t data,
                              bool masked)
 {
@@ -185,7 +192,8 @@ static void kvm_ioapic_route(struct accel *a, unsigned pin, uint64_t address, ui
         log_warn("kvm", "cannot set the routing of interrupt pin %u: %s", pin, strerror(errno));
 }
 
-static bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t address, unsigned size, int fd, bool add)
+static bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t address, unsigned size, int fd,
+                          bool add)
 {
     struct kvm_ioeventfd io = {.addr = address, .len = size, .fd = fd};
 

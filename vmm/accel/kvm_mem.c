@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Memory slots follow the flat view of struct mem; the kernel's dirty log of frame buffers is merged into
- * mem_region_dirty. A change of the map deletes the slots that are gone and adds the new ones; the others
- * stay, because changing a slot is slow. */
+/* Memory slots follow the flat view of struct mem; the kernel's dirty log of frame buffers is
+ * merged into mem_region_dirty. A change of the map deletes the slots that are gone and adds the
+ * new ones; the others stay, because changing a slot is slow. */
 #include <errno.h>
 #include <string.h>
 
@@ -33,8 +33,11 @@ static void want_range(void *opaque, const struct mem_range *r)
         l->cap = l->cap ? l->cap * 2 : 16;
         l->slots = x_realloc(l->slots, l->cap * sizeof(l->slots[0]));
     }
-    l->slots[l->count++] = (struct kvm_slot){.gpa = r->gpa, .size = r->size, .host = r->host,
-                                             .readonly = r->kind == MEM_ROM, .region = r->region,
+    l->slots[l->count++] = (struct kvm_slot){.gpa = r->gpa,
+                                             .size = r->size,
+                                             .host = r->host,
+                                             .readonly = r->kind == MEM_ROM,
+                                             .region = r->region,
                                              .logged = is_logged(l->k, r->region),
                                              .offset = r->offset};
 }
@@ -47,7 +50,8 @@ static bool same(const struct kvm_slot *a, const struct kvm_slot *b)
 
 static bool put_slot(struct kvm *k, const struct kvm_slot *s, bool remove)
 {
-    struct kvm_userspace_memory_region m = {.slot = s->id, .guest_phys_addr = s->gpa,
+    struct kvm_userspace_memory_region m = {.slot = s->id,
+                                            .guest_phys_addr = s->gpa,
                                             .memory_size = remove ? 0 : s->size,
                                             .userspace_addr = (uintptr_t)s->host};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Measures /dev/kvm instead of believing that it exists: a counting loop in a scratch VM takes microseconds
- * on hardware and milliseconds on a KVM that emulates every instruction (nested without hardware support),
- * which the software CPU beats by far. */
+/* Measures /dev/kvm instead of believing that it exists: a counting loop in a scratch VM takes
+ * microseconds on hardware and milliseconds on a KVM that emulates every instruction (nested
+ * without hardware support), which the software CPU beats by far. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -79,7 +79,8 @@ static void measure(int kvm, struct accel_probe *out)
     int64_t start, ns;
 
     if (!scratch_open(kvm, &s)) {
-        snprintf(out->reason, sizeof(out->reason), "/dev/kvm cannot make a VM: %s", strerror(errno));
+        snprintf(out->reason, sizeof(out->reason), "/dev/kvm cannot make a VM: %s",
+                 strerror(errno));
         scratch_close(&s);
         return;
     }
@@ -113,7 +114,8 @@ void accel_probe_kvm(struct accel_probe *out)
                 "join the group that owns it: sudo usermod -aG kvm $USER, then log in again");
         else if (!out->kvm_present)
             say(out, "/dev/kvm does not exist",
-                "enable virtualization in the host's firmware or, in a cloud VM, nested virtualization");
+                "enable virtualization in the host's firmware or, in a cloud VM, nested "
+                "virtualization");
         else
             snprintf(out->reason, sizeof(out->reason), "/dev/kvm: %s", strerror(errno));
         return;

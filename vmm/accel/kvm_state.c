@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* struct x86_state to and from KVM, and CPUID filtered to the named models.
  *
- * Order of loading: CPUID (at creation), special registers before XCR0, XCR0 before XSAVE, the TSC before its
- * deadline, MP state and pending events last. */
+ * Order of loading: CPUID (at creation), special registers before XCR0, XCR0 before XSAVE, the TSC
+ * before its deadline, MP state and pending events last. */
 #include <cpuid.h>
 #include <errno.h>
 #include <string.h>
@@ -16,11 +16,17 @@
 
 static void seg_to_kvm(const struct x86_seg *s, struct kvm_segment *k)
 {
-    *k = (struct kvm_segment){.base = s->base, .limit = s->limit, .selector = s->sel,
-                              .type = SEG_TYPE(s->attr), .s = !!(s->attr & SEG_S),
-                              .dpl = SEG_DPL(s->attr), .present = !!(s->attr & SEG_P),
-                              .avl = !!(s->attr & SEG_AVL), .l = !!(s->attr & SEG_L),
-                              .db = !!(s->attr & SEG_DB), .g = !!(s->attr & SEG_G),
+    *k = (struct kvm_segment){.base = s->base,
+                              .limit = s->limit,
+                              .selector = s->sel,
+                              .type = SEG_TYPE(s->attr),
+                              .s = !!(s->attr & SEG_S),
+                              .dpl = SEG_DPL(s->attr),
+                              .present = !!(s->attr & SEG_P),
+                              .avl = !!(s->attr & SEG_AVL),
+                              .l = !!(s->attr & SEG_L),
+                              .db = !!(s->attr & SEG_DB),
+                              .g = !!(s->attr & SEG_G),
                               .unusable = !!(s->attr & SEG_UNUSABLE)};
 }
 
@@ -30,8 +36,8 @@ static void seg_from_kvm(const struct kvm_segment *k, struct x86_seg *s)
                     (k->present ? SEG_P : 0) | (k->avl ? SEG_AVL : 0) | (k->l ? SEG_L : 0) |
                     (k->db ? SEG_DB : 0) | (k->g ? SEG_G : 0) | (k->unusable ? SEG_UNUSABLE : 0);
 
-    *s = (struct x86_seg){.base = k->base, .limit = k->limit, .sel = k->selector,
-                          .attr = (uint16_t)attr};
+    *s = (struct x86_seg){
+        .base = k->base, .limit = k->limit, .sel = k->selector, .attr = (uint16_t)attr};
 }
 
 static void sregs_to_kvm(const struct x86_state *s, struct kvm_sregs *k)
@@ -82,9 +88,15 @@ static void sregs_from_kvm(const struct kvm_sregs *k, struct x86_state *s)
 /* kvm_regs orders RAX RBX RCX RDX RSI RDI RSP RBP, then R8 up. */
 static void regs_to_kvm(const struct x86_state *s, struct kvm_regs *k)
 {
-    *k = (struct kvm_regs){.rax = s->gpr[X86_RAX], .rbx = s->gpr[X86_RBX], .rcx = s->gpr[X86_RCX],
-                           .rdx = s->gpr[X86_RDX], .rsi = s->gpr[X86_RSI], .rdi = s->gpr[X86_RDI],
-                           .rsp = s->gpr[X86_RSP], .rbp = s->gpr[X86_RBP], .rip = s->rip,
+    *k = (struct kvm_regs){.rax = s->gpr[X86_RAX],
+                           .rbx = s->gpr[X86_RBX],
+                           .rcx = s->gpr[X86_RCX],
+                           .rdx = s->gpr[X86_RDX],
+                           .rsi = s->gpr[X86_RSI],
+                           .rdi = s->gpr[X86_RDI],
+                           .rsp = s->gpr[X86_RSP],
+                           .rbp = s->gpr[X86_RBP],
+                           .rip = s->rip,
                            .rflags = s->rflags | 2};
     memcpy(&k->r8, &s->gpr[X86_R8], 8 * sizeof(uint64_t));
 }
@@ -178,7 +190,10 @@ static void fpu_from_xsave(const uint8_t *x, struct x86_state *s)
 
 /* ---- MSRs ---- */
 
-#define MSR_ROW(index, field) {index, offsetof(struct x86_state, field)}
+#define MSR_ROW(index, field)                                                                      \
+    {                                                                                              \
+        index, offsetof(struct x86_state, field)                                                   \
+    }
 static const struct {
     uint32_t index;
     size_t offset;
@@ -241,9 +256,8 @@ static void set_msrs(int fd, const struct x86_state *s)
         struct msr_list l = {.hdr = {.nmsrs = 0}};
 
         for (unsigned i = first; i < ARRAY_LEN(msrs); i++)
-            l.entries[l.hdr.nmsrs++] =
-                (struct kvm_msr_entry){.index = msrs[i].index,
-                                       .data = ld_le64((const uint8_t *)s + msrs[i].offset)};
+            l.entries[l.hdr.nmsrs++] = (struct kvm_msr_entry){
+                .index = msrs[i].index, .data = ld_le64((const uint8_t *)s + msrs[i].offset)};
         int n = kvm_ioctl(fd, KVM_SET_MSRS, &l);
         if (n < 0)
             return;
@@ -293,9 +307,12 @@ static uint32_t mp_from_kvm(uint32_t mp)
 static void events_to_kvm(const struct x86_state *s, struct kvm_vcpu_events *ev)
 {
     *ev = (struct kvm_vcpu_events){
-        .exception = {.injected = s->exc_pending, .nr = s->exc_vector,
-                      .has_error_code = s->exc_has_error, .error_code = s->exc_error},
-        .interrupt = {.injected = s->irq_injected, .nr = s->irq_vector,
+        .exception = {.injected = s->exc_pending,
+                      .nr = s->exc_vector,
+                      .has_error_code = s->exc_has_error,
+                      .error_code = s->exc_error},
+        .interrupt = {.injected = s->irq_injected,
+                      .nr = s->irq_vector,
                       .shadow = (uint8_t)((s->sti_shadow ? KVM_X86_SHADOW_INT_STI : 0) |
                                           (s->mov_ss_shadow ? KVM_X86_SHADOW_INT_MOV_SS : 0))},
         .nmi = {.pending = s->nmi_pending, .masked = s->nmi_masked},
@@ -420,7 +437,8 @@ static void filter(struct kvm *k, const struct cpuid_list *host, struct kvm_cpui
         h = &none;
     switch (en->function) {
     case 1: {
-        uint32_t ours = BIT(21) | BIT(31) | BIT(27); /* x2APIC, hypervisor, OSXSAVE (kept up to date by KVM) */
+        uint32_t ours =
+            BIT(21) | BIT(31) | BIT(27); /* x2APIC, hypervisor, OSXSAVE (kept up to date by KVM) */
         if (ioctl(k->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
             ours |= BIT(24); /* not part of the supported list */
         en->ecx &= h->ecx | ours;
@@ -465,16 +483,23 @@ static void add_leaf(struct kvm *k, const struct cpuid_env *env, const struct cp
         return;
     cpuid_query(env, leaf, sub, &r);
     struct kvm_cpuid_entry2 *en = &out->entries[out->hdr.nent++];
-    *en = (struct kvm_cpuid_entry2){.function = leaf, .index = sub, .eax = r.eax, .ebx = r.ebx,
-                                    .ecx = r.ecx, .edx = r.edx,
+    *en = (struct kvm_cpuid_entry2){.function = leaf,
+                                    .index = sub,
+                                    .eax = r.eax,
+                                    .ebx = r.ebx,
+                                    .ecx = r.ecx,
+                                    .edx = r.edx,
                                     .flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0};
     filter(k, host, en);
 }
 
 bool kvm_set_cpuid(struct kvm *k, unsigned index, struct err *e)
 {
-    struct cpuid_env env = {.model = k->model, .apic_id = index, .cpu_count = k->cpus,
-                            .apic_base = 0xfee00900, .xcr0 = XCR0_X87};
+    struct cpuid_env env = {.model = k->model,
+                            .apic_id = index,
+                            .cpu_count = k->cpus,
+                            .apic_base = 0xfee00900,
+                            .xcr0 = XCR0_X87};
     struct cpuid_list host = {.hdr = {.nent = CPUID_MAX}}, out = {.hdr = {.nent = 0}};
     struct cpuid_regs max;
 
@@ -483,8 +508,11 @@ bool kvm_set_cpuid(struct kvm *k, unsigned index, struct err *e)
     cpuid_query(&env, 0, 0, &max);
     for (uint32_t leaf = 0; leaf <= max.eax; leaf++) {
         /* leaves with subleaves, and how many of them we describe */
-        unsigned subs = leaf == 4 ? 5 : leaf == 7 ? 2 : leaf == 0xb || leaf == 0x1f ? 3
-                      : leaf == 0xd ? 10 : 0;
+        unsigned subs = leaf == 4                     ? 5
+                        : leaf == 7                   ? 2
+                        : leaf == 0xb || leaf == 0x1f ? 3
+                        : leaf == 0xd                 ? 10
+                                                      : 0;
         if (!subs)
             add_leaf(k, &env, &host, &out, leaf, 0, false);
         for (unsigned sub = 0; sub < subs; sub++)

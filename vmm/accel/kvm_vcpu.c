@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The run loop of a KVM vCPU: exits to the bus, ExtINT from the PIC, kicks, and the fallback to the software
- * CPU for an instruction that KVM gives up on (as KVMs without hardware support do).
+/* The run loop of a KVM vCPU: exits to the bus, ExtINT from the PIC, kicks, and the fallback to the
+ * software CPU for an instruction that KVM gives up on (as KVMs without hardware support do).
  *
- * Kicks: `kicked` and then immediate_exit are set and a signal is sent. Whatever the order in which the vCPU
- * sees them, KVM_RUN returns with EINTR, having completed a pending port or memory access first. */
+ * Kicks: `kicked` and then immediate_exit are set and a signal is sent. Whatever the order in which
+ * the vCPU sees them, KVM_RUN returns with EINTR, having completed a pending port or memory access
+ * first. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -101,9 +102,12 @@ static bool step_in_software(struct kvm *k, unsigned index, struct err *e)
 
     lock_take(&k->fallback_lock);
     if (!k->fallback)
-        k->fallback = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(k->bus), .clock = k->clock,
-                                                        .io = &accel_bus_io, .io_opaque = k->bus,
-                                                        .count = 1, .model = k->model},
+        k->fallback = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(k->bus),
+                                                        .clock = k->clock,
+                                                        .io = &accel_bus_io,
+                                                        .io_opaque = k->bus,
+                                                        .count = 1,
+                                                        .model = k->model},
                                   e);
     if (k->fallback && kvm_get_state(&k->accel, index, &s, e)) {
         struct cpu *c = cpu_get(k->fallback, 0);

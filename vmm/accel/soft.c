@@ -16,8 +16,11 @@ static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
     struct soft *s = X_NEW(struct soft);
 
     s->accel.ops = &accel_soft;
-    s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus), .clock = cfg->clock,
-                                               .io = &accel_bus_io, .io_opaque = cfg->bus, .count = cfg->cpus,
+    s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus),
+                                               .clock = cfg->clock,
+                                               .io = &accel_bus_io,
+                                               .io_opaque = cfg->bus,
+                                               .count = cfg->cpus,
                                                .model = cfg->model},
                          e);
     if (!s->set) {
@@ -70,7 +73,8 @@ static bool soft_get_state(struct accel *a, unsigned index, struct x86_state *ou
     return true;
 }
 
-static bool soft_set_state(struct accel *a, unsigned index, const struct x86_state *in, struct err *e)
+static bool soft_set_state(struct accel *a, unsigned index, const struct x86_state *in,
+                           struct err *e)
 {
     (void)e;
     cpu_set_state(vcpu(a, index), in);
@@ -82,8 +86,8 @@ static void soft_stats(struct accel *a, unsigned index, struct accel_vcpu_stats 
     struct cpu_stats st;
 
     cpu_get_stats(vcpu(a, index), &st);
-    *out = (struct accel_vcpu_stats){.exits = st.pio + st.mmio, .instructions = st.instructions,
-                                     .interrupts = st.interrupts};
+    *out = (struct accel_vcpu_stats){
+        .exits = st.pio + st.mmio, .instructions = st.instructions, .interrupts = st.interrupts};
 }
 
 static void soft_extint(struct accel *a, int level)

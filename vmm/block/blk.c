@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Dispatch of requests to worker threads and of completions back to the loop.
  *
- * Locks: queue.mutex guards the two lists and the counters; it is a leaf. A flush need not wait for writes in flight: a
- * guest flushes what was completed before, and those have been written. */
+ * Locks: queue.mutex guards the two lists and the counters; it is a leaf. A flush need not wait for
+ * writes in flight: a guest flushes what was completed before, and those have been written. */
 #include "vmm/block/blk_priv.h"
 
 #include <errno.h>

@@ -2,9 +2,9 @@
 /* Block back end: asynchronous reads, writes, flushes and discards of one disk image on an fd that
  * somebody else opened. Sees host iovecs, never guest memory.
  *
- * Requests are submitted on the loop's thread or a vCPU thread (machine lock held); work runs on the
- * image's worker threads; done is called on the loop's thread with its guard (the machine lock). A
- * request belongs to the caller until done is called; nothing is allocated per request.
+ * Requests are submitted on the loop's thread or a vCPU thread (machine lock held); work runs on
+ * the image's worker threads; done is called on the loop's thread with its guard (the machine
+ * lock). A request belongs to the caller until done is called; nothing is allocated per request.
  *
  * Errors: err is 0 or a positive errno. The format is what the configuration says, never probed. */
 #ifndef VMDECK_BLOCK_BLK_H
@@ -24,14 +24,14 @@ enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES };
 struct blk;
 struct blk_req {
     enum blk_op op;
-    uint64_t offset;          /* bytes; a multiple of BLK_SECTOR */
-    uint64_t len;             /* bytes; for READ and WRITE the sum of the iovecs */
-    const struct iovec *iov;  /* READ, WRITE; stays valid until done */
+    uint64_t offset;         /* bytes; a multiple of BLK_SECTOR */
+    uint64_t len;            /* bytes; for READ and WRITE the sum of the iovecs */
+    const struct iovec *iov; /* READ, WRITE; stays valid until done */
     unsigned iovcnt;
     void (*done)(struct blk_req *req, int err);
-    void *opaque;             /* the submitter's */
-    struct blk_req *next;     /* the back end's */
-    struct loop *loop_;       /* the back end's */
+    void *opaque;         /* the submitter's */
+    struct blk_req *next; /* the back end's */
+    struct loop *loop_;   /* the back end's */
     int err_;
 };
 
@@ -56,8 +56,9 @@ void blk_submit(struct blk *blk, struct blk_req *req);
 /* Waits until nothing is in flight; completions have been delivered (calls done itself). */
 void blk_drain(struct blk *blk);
 
-/* Image locks in QEMU's OFD byte layout (bytes 100 and 200 up), so that QEMU's tools and vmdeck respect each
- * other. On the open fd; held as long as the open file description lives. path is for the message. */
+/* Image locks in QEMU's OFD byte layout (bytes 100 and 200 up), so that QEMU's tools and vmdeck
+ * respect each other. On the open fd; held as long as the open file description lives. path is for
+ * the message. */
 bool blk_lock(int fd, bool readonly, const char *path, struct err *e);
 
 #endif

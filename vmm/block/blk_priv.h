@@ -5,7 +5,8 @@
 
 #include "vmm/block/blk.h"
 
-/* A format does the work of one request, synchronously, on a worker thread; several at once. Returns 0 or errno. */
+/* A format does the work of one request, synchronously, on a worker thread; several at once.
+ * Returns 0 or errno. */
 struct blk_format {
     const char *name;
     bool (*open)(struct blk *blk, struct err *e);

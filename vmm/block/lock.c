@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Image locks: open file description locks on single bytes, in the layout that QEMU uses for its own. Byte 100 + p is
- * held (shared) for a permission p that is used, byte 200 + p for a permission that others may not have. Before, the
- * opposite bytes are tested: someone who holds 200 + p forbids p, someone who holds 100 + p uses it. */
+/* Image locks: open file description locks on single bytes, in the layout that QEMU uses for its
+ * own. Byte 100 + p is held (shared) for a permission p that is used, byte 200 + p for a permission
+ * that others may not have. Before, the opposite bytes are tested: someone who holds 200 + p
+ * forbids p, someone who holds 100 + p uses it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Raw images: a byte of the disk is a byte of the file. A file that ends in the middle of a sector is read as if zeros
- * followed. Discards punch holes where the file system can and are dropped where not, as a discard is a hint. */
+/* Raw images: a byte of the disk is a byte of the file. A file that ends in the middle of a sector
+ * is read as if zeros followed. Discards punch holes where the file system can and are dropped
+ * where not, as a discard is a hint. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -74,7 +75,8 @@ static int transfer(struct blk *b, const struct blk_req *r)
     while (done < r->len) {
         unsigned n = rest_of(r, done, iov);
         off_t at = (off_t)(r->offset + done);
-        ssize_t got = r->op == BLK_READ ? preadv(b->fd, iov, (int)n, at) : pwritev(b->fd, iov, (int)n, at);
+        ssize_t got =
+            r->op == BLK_READ ? preadv(b->fd, iov, (int)n, at) : pwritev(b->fd, iov, (int)n, at);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -95,10 +97,12 @@ static int write_zeros(struct blk *b, const struct blk_req *r)
 {
     static const char zeros[65536];
 
-    if (fallocate(b->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)r->offset, (off_t)r->len) == 0)
+    if (fallocate(b->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)r->offset,
+                  (off_t)r->len) == 0)
         return 0;
     for (uint64_t done = 0; done < r->len;) {
-        ssize_t n = pwrite(b->fd, zeros, MIN(sizeof(zeros), r->len - done), (off_t)(r->offset + done));
+        ssize_t n =
+            pwrite(b->fd, zeros, MIN(sizeof(zeros), r->len - done), (off_t)(r->offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -115,7 +119,8 @@ static int raw_execute(struct blk *b, const struct blk_req *r)
     case BLK_WRITE: return transfer(b, r);
     case BLK_FLUSH: return fdatasync(b->fd) < 0 && errno != EINVAL && errno != EROFS ? errno : 0;
     case BLK_DISCARD:
-        if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->offset, (off_t)r->len) < 0 &&
+        if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->offset,
+                      (off_t)r->len) < 0 &&
             errno != EOPNOTSUPP && errno != ENODEV)
             return errno;
         return 0;

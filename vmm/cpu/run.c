@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The run loop: blocks of decoded instructions one after another; between blocks, and when an instruction asks for it by
- * end_block, events are taken: kicks, flushes, INIT, NMI, interrupts, debug traps, halts.
+/* The run loop: blocks of decoded instructions one after another; between blocks, and when an
+ * instruction asks for it by end_block, events are taken: kicks, flushes, INIT, NMI, interrupts,
+ * debug traps, halts.
  *
- * Exclusivity: `running` counts the vCPUs that may be executing. A vCPU leaves the count while it sleeps or is parked;
- * who wants the machine for itself becomes owner, tells the others and waits until it is the only one counted. */
+ * Exclusivity: `running` counts the vCPUs that may be executing. A vCPU leaves the count while it
+ * sleeps or is parked; who wants the machine for itself becomes owner, tells the others and waits
+ * until it is the only one counted. */
 #include <string.h>
 
 #include "vmm/cpu/code.h"

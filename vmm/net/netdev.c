@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The device's end of the frame socket. A frame that the device cannot take is kept, and reading stops, so that the socket's buffer
- * fills and the other end drops: nothing grows here. */
+/* The device's end of the frame socket. A frame that the device cannot take is kept, and reading
+ * stops, so that the socket's buffer fills and the other end drops: nothing grows here. */
 #include "vmm/net/netdev.h"
 
 #include <errno.h>

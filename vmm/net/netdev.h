@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Network back end seen by a device: Ethernet frames over a SOCK_SEQPACKET socket pair whose other end
- * is the net process (user-mode NAT). One frame a packet, without FCS, no offload headers. */
+/* Network back end seen by a device: Ethernet frames over a SOCK_SEQPACKET socket pair whose other
+ * end is the net process (user-mode NAT). One frame a packet, without FCS, no offload headers. */
 #ifndef VMDECK_NET_NETDEV_H
 #define VMDECK_NET_NETDEV_H
 
@@ -14,8 +14,8 @@
 #define NET_FRAME_MAX 65550
 
 struct netdev;
-/* A frame arrived (loop thread, guard held). Return false when the device has no buffer: the back end
- * keeps the frame and stops reading until netdev_resume. */
+/* A frame arrived (loop thread, guard held). Return false when the device has no buffer: the back
+ * end keeps the frame and stops reading until netdev_resume. */
 typedef bool netdev_rx_fn(void *opaque, const uint8_t *frame, size_t len);
 
 /* sock becomes the back end's. */

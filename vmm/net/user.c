@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* libslirp between the frame socket and the host's sockets, on a poll loop of its own (the whole process is this).
+/* libslirp between the frame socket and the host's sockets, on a poll loop of its own (the whole
+ * process is this).
  *
- * What the guest can reach: the host's networks by outgoing TCP, UDP and ping, and the host itself as 10.0.2.2, where its
- * loopback services answer (disable_host_loopback off, as users of such NATs expect). Frames of more than the MTU are dropped. */
+ * What the guest can reach: the host's networks by outgoing TCP, UDP and ping, and the host itself
+ * as 10.0.2.2, where its loopback services answer (disable_host_loopback off, as users of such NATs
+ * expect). Frames of more than the MTU are dropped. */
 #include "vmm/net/user.h"
 
 #include <arpa/inet.h>
@@ -201,7 +203,8 @@ static bool add_forwards(struct user *u, const struct net_user_cfg *cfg, struct 
             int why = errno;
 
             inet_ntop(AF_INET, &f->host, host, sizeof(host));
-            err_errno(e, why, "cannot forward %s port %s:%u", f->udp ? "UDP" : "TCP", host, f->host_port);
+            err_errno(e, why, "cannot forward %s port %s:%u", f->udp ? "UDP" : "TCP", host,
+                      f->host_port);
             return err_hint(e, "choose another host port in networks[].forwards or with --forward");
         }
     }

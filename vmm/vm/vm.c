@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Run state and vCPU threads.
  *
- * Stopping is asynchronous, because the loop's thread holds the machine lock while a vCPU may wait for
- * it: `running` falls, every vCPU is kicked, and the last one to stop posts `all_stopped`, which carries out
- * what was wanted (pause, reset, end) on the loop's thread. */
+ * Stopping is asynchronous, because the loop's thread holds the machine lock while a vCPU may wait
+ * for it: `running` falls, every vCPU is kicked, and the last one to stop posts `all_stopped`,
+ * which carries out what was wanted (pause, reset, end) on the loop's thread. */
 #include "vmm/vm/vm.h"
 
 #include <stdio.h>
@@ -149,7 +149,8 @@ static void host_msi(void *opaque, uint64_t address, uint32_t data)
     vm->ops->msi(vm->accel, address, data);
 }
 
-static void host_ioapic_route(void *opaque, unsigned pin, uint64_t address, uint32_t data, bool masked)
+static void host_ioapic_route(void *opaque, unsigned pin, uint64_t address, uint32_t data,
+                              bool masked)
 {
     struct vm *vm = opaque;
 
@@ -157,7 +158,8 @@ static void host_ioapic_route(void *opaque, unsigned pin, uint64_t address, uint
         vm->ops->ioapic_route(vm->accel, pin, address, data, masked);
 }
 
-static bool host_ioeventfd(void *opaque, bool pio, uint64_t address, unsigned size, int fd, bool add)
+static bool host_ioeventfd(void *opaque, bool pio, uint64_t address, unsigned size, int fd,
+                           bool add)
 {
     struct vm *vm = opaque;
 
@@ -207,7 +209,8 @@ static bool do_reset(struct vm *vm, struct err *e)
 {
     static struct x86_state s; /* large, and only the loop's thread resets */
 
-    for (unsigned i = vm->cpus; i-- > 0;) { /* the BSP last: its state may be that of a direct boot */
+    for (unsigned i = vm->cpus;
+         i-- > 0;) { /* the BSP last: its state may be that of a direct boot */
         x86_state_reset(&s, i, i == 0, false);
         if (i == 0 && !machine_reset(vm->machine, &s, e))
             return false;
@@ -383,8 +386,9 @@ static bool make_serial(struct vm *vm)
     return true;
 }
 
-struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds, const struct accel_ops *accel,
-                  struct loop *loop, const struct vm_events *events, void *opaque, struct err *e)
+struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds,
+                  const struct accel_ops *accel, struct loop *loop, const struct vm_events *events,
+                  void *opaque, struct err *e)
 {
     struct vm *vm = X_NEW(struct vm);
     enum cpu_model model;
@@ -410,10 +414,12 @@ struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds, const s
     vm->bus = bus_new(vm->mem);
     vm->pci = pci_bus_new(vm->bus);
     loop_set_guard(loop, guard_enter, guard_leave, vm);
-    vm->env = (struct dev_env){.bus = vm->bus, .mem = vm->mem, .pci = vm->pci,
-                               .clock = loop_clock(loop), .loop = loop};
-    vm->accel = accel->create(&(struct accel_cfg){.bus = vm->bus, .clock = vm->env.clock,
-                                                  .cpus = vm->cpus, .model = model,
+    vm->env = (struct dev_env){
+        .bus = vm->bus, .mem = vm->mem, .pci = vm->pci, .clock = loop_clock(loop), .loop = loop};
+    vm->accel = accel->create(&(struct accel_cfg){.bus = vm->bus,
+                                                  .clock = vm->env.clock,
+                                                  .cpus = vm->cpus,
+                                                  .model = model,
                                                   .kvm_fd = vm->fds.kvm},
                               e);
     vm->fds.kvm = -1;
@@ -424,7 +430,9 @@ struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds, const s
     vm->fds.surface = -1;
     if (!vm->surface || !make_serial(vm))
         goto fail;
-    vm->machine = machine_new(&(struct machine_cfg){.cfg = cfg, .fds = &vm->fds, .env = &vm->env,
+    vm->machine = machine_new(&(struct machine_cfg){.cfg = cfg,
+                                                    .fds = &vm->fds,
+                                                    .env = &vm->env,
                                                     .surface = vm->surface,
                                                     .serial = {vm->serial[0], vm->serial[1]}},
                               e);

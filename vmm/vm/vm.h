@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One virtual machine inside its vm process: machine, accelerator, vCPU threads, run state.
  *
- * The loop's thread owns the VM: all functions here are called on it (or before it runs). vCPU threads only
- * run the accelerator. Files arrive as descriptors; nothing here opens any. */
+ * The loop's thread owns the VM: all functions here are called on it (or before it runs). vCPU
+ * threads only run the accelerator. Files arrive as descriptors; nothing here opens any. */
 #ifndef VMDECK_VM_VM_H
 #define VMDECK_VM_VM_H
 
@@ -25,7 +25,7 @@ struct vm_fds {
     int kernel, initrd, modules[CONF_MODULES];
     int bios, vgabios;
     int serial_in[2], serial_out[2]; /* stdio or file; -1: console multiplexer only */
-    int debugcon; /* where port 0xe9/0x402 bytes go (log), -1: dropped */
+    int debugcon;                    /* where port 0xe9/0x402 bytes go (log), -1: dropped */
 };
 
 enum vm_run_state { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_SHUTDOWN, VM_FAILED };
@@ -43,9 +43,10 @@ struct vm_events {
 
 struct vm;
 
-struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds, const struct accel_ops *accel,
-                  struct loop *loop, const struct vm_events *events, void *opaque, struct err *e);
-void vm_free(struct vm *vm); /* stops the vCPUs first */
+struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds,
+                  const struct accel_ops *accel, struct loop *loop, const struct vm_events *events,
+                  void *opaque, struct err *e);
+void vm_free(struct vm *vm);                 /* stops the vCPUs first */
 bool vm_start(struct vm *vm, struct err *e); /* from VM_CREATED: reset and run */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
@@ -61,7 +62,7 @@ void vm_input(struct vm *vm, const struct input_event *ev);
 
 struct vm_stats {
     int64_t uptime_ns;
-    uint64_t cpu_ns;     /* of all vCPU threads */
+    uint64_t cpu_ns; /* of all vCPU threads */
     uint64_t disk_read_bytes, disk_write_bytes;
     struct accel_vcpu_stats vcpu[64];
     unsigned cpus;
@@ -81,8 +82,8 @@ struct machine_cfg {
 /* Creates and realizes every device, loads firmware. */
 struct machine *machine_new(const struct machine_cfg *cfg, struct err *e);
 void machine_free(struct machine *m);
-/* All devices to power-on; firmware or the direct boot image back into RAM; *boot gets the state of the BSP
- * for direct boot, after x86_state_reset filled it. */
+/* All devices to power-on; firmware or the direct boot image back into RAM; *boot gets the state of
+ * the BSP for direct boot, after x86_state_reset filled it. */
 bool machine_reset(struct machine *m, struct x86_state *boot, struct err *e);
 void machine_quiesce(struct machine *m);
 void machine_resume(struct machine *m);

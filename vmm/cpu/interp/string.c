@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* String instructions. REP is interruptible: between elements state is exact (count, pointers), RIP stays at the
- * instruction until the count is done, and after each run of at most one page the run loop gets to see what is pending. */
+/* String instructions. REP is interruptible: between elements state is exact (count, pointers),
+ * RIP stays at the instruction until the count is done, and after each run of at most one page the
+ * run loop gets to see what is pending. */
 #include <string.h>
 
 #include "vmm/cpu/interp/ops.h"

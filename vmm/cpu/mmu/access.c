@@ -10,7 +10,9 @@
 bool cpu_is_apic_page(const struct cpu *c, uint64_t gpa)
 {
     /* enabled and not in x2APIC mode (bits 11 and 10 of IA32_APIC_BASE) */
-    return (c->s.apic_base & 0xc00) == 0x800 && (gpa & PAGE_MASK) == (c->s.apic_base & PAGE_MASK & ((UINT64_C(1) << GPA_BITS) - 1));
+    uint64_t base = c->s.apic_base & PAGE_MASK & ((UINT64_C(1) << GPA_BITS) - 1);
+
+    return (c->s.apic_base & 0xc00) == 0x800 && (gpa & PAGE_MASK) == base;
 }
 
 static uint64_t io_read(struct cpu *c, uint64_t gpa, unsigned size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Routes input events of screens to the guest's devices: the keyboard to virtio when its driver is up, else to PS/2;
- * the pointer to the absolute tablet when its driver is up, else as relative motion to the PS/2 mouse. Machine lock. */
+/* Routes input events of screens to the guest's devices: the keyboard to virtio when its driver is
+ * up, else to PS/2; the pointer to the absolute tablet when its driver is up, else as relative
+ * motion to the PS/2 mouse. Machine lock. */
 #ifndef VMDECK_DEV_INPUT_HUB_H
 #define VMDECK_DEV_INPUT_HUB_H
 
@@ -13,13 +14,15 @@ struct input_hub;
 struct input_sink {
     bool (*active)(void *opaque);
     void (*key)(void *opaque, uint16_t code, bool down); /* NULL: no keyboard */
-    /* Absolute position 0..INPUT_ABS_MAX and buttons (INPUT_BTN_*; wheel bits are pulses). NULL: no tablet */
+    /* Absolute position 0..INPUT_ABS_MAX and buttons (INPUT_BTN_*; wheel bits are pulses). NULL: no
+     * tablet */
     void (*absolute)(void *opaque, uint16_t x, uint16_t y, uint32_t buttons);
     /* Relative motion in counts. NULL: no mouse */
     void (*relative)(void *opaque, int dx, int dy, int wheel, uint32_t buttons);
 };
 
-/* fd: the SOCK_SEQPACKET of struct input_event, watched on env->loop; -1: none. It becomes the hub's. */
+/* fd: the SOCK_SEQPACKET of struct input_event, watched on env->loop; -1: none. It becomes the
+ * hub's. */
 struct input_hub *input_hub_new(const struct dev_env *env, int fd);
 void input_hub_free(struct input_hub *hub);
 /* Sinks asked first are those added last, so add PS/2 before virtio. At most 8. */

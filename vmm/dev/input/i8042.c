@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* 8042 keyboard controller with keyboard (IRQ 1) and auxiliary device (IRQ 12), ports 60h and 64h. Source: IBM PC/AT and PS/2
- * technical references. The controller holds one byte for the host at a time; devices keep their own queues behind it. The A20
- * bit of the output port is kept and does nothing, as A20 is always on. */
+/* 8042 keyboard controller with keyboard (IRQ 1) and auxiliary device (IRQ 12), ports 60h and 64h.
+ * Source: IBM PC/AT and PS/2 technical references. The controller holds one byte for the host at a
+ * time; devices keep their own queues behind it. The A20 bit of the output port is kept and does
+ * nothing, as A20 is always on. */
 #include "display/input.h"
 #include "vmm/dev/dev.h"
 #include "vmm/dev/input/hub.h"
@@ -38,13 +39,13 @@ const uint8_t i8042_translation[128] = {
 /* clang-format on */
 
 struct i8042_state {
-    uint8_t command;  /* command byte (RAM 20h) */
-    uint8_t pending;  /* command that waits for its data byte at port 60h */
-    uint8_t output;   /* output port */
-    uint8_t data;     /* in the output buffer */
+    uint8_t command; /* command byte (RAM 20h) */
+    uint8_t pending; /* command that waits for its data byte at port 60h */
+    uint8_t output;  /* output port */
+    uint8_t data;    /* in the output buffer */
     bool full, from_aux, last_was_command;
-    bool translate_break; /* F0 was seen, the next code is a release */
-    struct ps2_queue own;  /* the controller's own answers */
+    bool translate_break;    /* F0 was seen, the next code is a release */
+    struct ps2_queue own;    /* the controller's own answers */
     bool own_aux[PS2_QUEUE]; /* of those: appear as from the auxiliary device */
     struct ps2_kbd_state kbd;
     struct ps2_mouse_state mouse;
@@ -173,7 +174,8 @@ static uint32_t status_read(void *opaque, uint16_t offset, unsigned size)
     (void)offset;
     (void)size;
     return (s->full ? STATUS_OBF : 0) | (s->full && s->from_aux ? STATUS_AUX : 0) |
-           (s->command & CMD_SYS ? STATUS_SYS : 0) | (s->last_was_command ? STATUS_CMD : 0) | STATUS_KEYL;
+           (s->command & CMD_SYS ? STATUS_SYS : 0) | (s->last_was_command ? STATUS_CMD : 0) |
+           STATUS_KEYL;
 }
 
 static void command_write(void *opaque, uint16_t offset, uint32_t value, unsigned size)
@@ -238,7 +240,8 @@ static void mouse_move(void *opaque, int dx, int dy, int wheel, uint32_t buttons
     pump(of(opaque));
 }
 
-static const struct input_sink sink = {.active = kbd_active, .key = kbd_key, .relative = mouse_move};
+static const struct input_sink sink = {
+    .active = kbd_active, .key = kbd_key, .relative = mouse_move};
 
 /* ---- life ---- */
 
@@ -278,8 +281,10 @@ static void i8042_unrealize(struct dev *d)
 
 static const struct dev_prop i8042_props[] = {
     DEV_PROP("hub", PROP_PTR, struct i8042, hub, 0, "where key and mouse events come from"),
-    DEV_PROP("irq", PROP_PTR, struct i8042, irq_kbd, 0, "keyboard interrupt line, by default GSI 1"),
-    DEV_PROP("aux-irq", PROP_PTR, struct i8042, irq_aux, 0, "mouse interrupt line, by default GSI 12"),
+    DEV_PROP("irq", PROP_PTR, struct i8042, irq_kbd, 0,
+             "keyboard interrupt line, by default GSI 1"),
+    DEV_PROP("aux-irq", PROP_PTR, struct i8042, irq_aux, 0,
+             "mouse interrupt line, by default GSI 12"),
     {0},
 };
 

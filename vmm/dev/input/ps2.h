@@ -8,7 +8,8 @@
 
 #define PS2_QUEUE 64
 
-/* Bytes on their way to the controller. Replies always fit; what a user does is dropped whole when full. */
+/* Bytes on their way to the controller. Replies always fit; what a user does is dropped whole when
+ * full. */
 struct ps2_queue {
     uint8_t data[PS2_QUEUE];
     uint8_t head, count;
@@ -34,9 +35,9 @@ static inline uint8_t ps2_queue_get(struct ps2_queue *q)
 
 struct ps2_kbd_state {
     struct ps2_queue out;
-    uint8_t set;       /* scan code set 1 to 3; 2 after reset */
+    uint8_t set; /* scan code set 1 to 3; 2 after reset */
     uint8_t leds, rate;
-    uint8_t command;   /* that waits for its data byte, 0: none */
+    uint8_t command; /* that waits for its data byte, 0: none */
     bool scanning;
 };
 
@@ -44,10 +45,10 @@ struct ps2_mouse_state {
     struct ps2_queue out;
     int32_t dx, dy, dz; /* not reported yet */
     uint8_t buttons, reported_buttons;
-    uint8_t id;        /* 0; 3 with a wheel */
+    uint8_t id; /* 0; 3 with a wheel */
     uint8_t rate, resolution;
     uint8_t command;
-    uint8_t knock;     /* progress of the rate sequence 200, 100, 80 that turns the wheel on */
+    uint8_t knock; /* progress of the rate sequence 200, 100, 80 that turns the wheel on */
     bool reporting, remote, wrap, scale21;
 };
 

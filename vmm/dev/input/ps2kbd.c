@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PS/2 keyboard, scan code sets 1 and 2. Source: IBM PS/2 keyboard technical reference. Linux' key codes 1 to 88 are the
- * make codes of set 1, so one small table of the others is enough; set 2 follows from set 1 by the inverse of the controller's
- * translation. Set 3, which nothing uses, is refused. */
+/* PS/2 keyboard, scan code sets 1 and 2. Source: IBM PS/2 keyboard technical reference. Linux' key
+ * codes 1 to 88 are the make codes of set 1, so one small table of the others is enough; set 2
+ * follows from set 1 by the inverse of the controller's translation. Set 3, which nothing uses, is
+ * refused. */
 #include "vmm/dev/input/ps2.h"
 
 #include <linux/input-event-codes.h>
@@ -18,14 +19,36 @@
 static const struct {
     uint16_t key, code;
 } extra[] = {
-    {KEY_RO, 0x73},          {KEY_KATAKANAHIRAGANA, 0x70}, {KEY_HENKAN, 0x79},       {KEY_MUHENKAN, 0x7b},
-    {KEY_KPJPCOMMA, 0x5c},   {KEY_KPENTER, E0 | 0x1c},     {KEY_RIGHTCTRL, E0 | 0x1d}, {KEY_KPSLASH, E0 | 0x35},
-    {KEY_SYSRQ, E0 | 0x37},  {KEY_RIGHTALT, E0 | 0x38},    {KEY_HOME, E0 | 0x47},    {KEY_UP, E0 | 0x48},
-    {KEY_PAGEUP, E0 | 0x49}, {KEY_LEFT, E0 | 0x4b},        {KEY_RIGHT, E0 | 0x4d},   {KEY_END, E0 | 0x4f},
-    {KEY_DOWN, E0 | 0x50},   {KEY_PAGEDOWN, E0 | 0x51},    {KEY_INSERT, E0 | 0x52},  {KEY_DELETE, E0 | 0x53},
-    {KEY_MUTE, E0 | 0x20},   {KEY_VOLUMEDOWN, E0 | 0x2e},  {KEY_VOLUMEUP, E0 | 0x30}, {KEY_POWER, E0 | 0x5e},
-    {KEY_KPEQUAL, 0x59},     {KEY_KPCOMMA, 0x7e},          {KEY_YEN, 0x7d},          {KEY_LEFTMETA, E0 | 0x5b},
-    {KEY_RIGHTMETA, E0 | 0x5c}, {KEY_COMPOSE, E0 | 0x5d},
+    {KEY_RO, 0x73},
+    {KEY_KATAKANAHIRAGANA, 0x70},
+    {KEY_HENKAN, 0x79},
+    {KEY_MUHENKAN, 0x7b},
+    {KEY_KPJPCOMMA, 0x5c},
+    {KEY_KPENTER, E0 | 0x1c},
+    {KEY_RIGHTCTRL, E0 | 0x1d},
+    {KEY_KPSLASH, E0 | 0x35},
+    {KEY_SYSRQ, E0 | 0x37},
+    {KEY_RIGHTALT, E0 | 0x38},
+    {KEY_HOME, E0 | 0x47},
+    {KEY_UP, E0 | 0x48},
+    {KEY_PAGEUP, E0 | 0x49},
+    {KEY_LEFT, E0 | 0x4b},
+    {KEY_RIGHT, E0 | 0x4d},
+    {KEY_END, E0 | 0x4f},
+    {KEY_DOWN, E0 | 0x50},
+    {KEY_PAGEDOWN, E0 | 0x51},
+    {KEY_INSERT, E0 | 0x52},
+    {KEY_DELETE, E0 | 0x53},
+    {KEY_MUTE, E0 | 0x20},
+    {KEY_VOLUMEDOWN, E0 | 0x2e},
+    {KEY_VOLUMEUP, E0 | 0x30},
+    {KEY_POWER, E0 | 0x5e},
+    {KEY_KPEQUAL, 0x59},
+    {KEY_KPCOMMA, 0x7e},
+    {KEY_YEN, 0x7d},
+    {KEY_LEFTMETA, E0 | 0x5b},
+    {KEY_RIGHTMETA, E0 | 0x5c},
+    {KEY_COMPOSE, E0 | 0x5d},
 };
 
 static uint16_t set1_code(uint16_t key)
@@ -142,9 +165,7 @@ void ps2_kbd_write(struct ps2_kbd_state *k, uint8_t v)
         reply(k, ACK);
         break;
     case 0xee: reply(k, 0xee); break;
-    case 0xf2:
-        put(k, (const uint8_t[]){ACK, 0xab, 0x83}, 3);
-        break;
+    case 0xf2: put(k, (const uint8_t[]){ACK, 0xab, 0x83}, 3); break;
     case 0xf4:
         k->out.count = 0;
         k->scanning = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PS/2 mouse with the IntelliMouse wheel. Source: IBM PS/2 mouse technical reference; Microsoft's wheel extension (sample rates 200, 100,
- * 80 turn a fourth byte on). */
+/* PS/2 mouse with the IntelliMouse wheel. Source: IBM PS/2 mouse technical reference; Microsoft's
+ * wheel extension (sample rates 200, 100, 80 turn a fourth byte on). */
 #include "vmm/dev/input/ps2.h"
 
 #include <string.h>
@@ -41,8 +41,10 @@ static void put_packet(struct ps2_mouse_state *m)
     int32_t dx = clamp(m->dx, -255, 255), dy = clamp(-m->dy, -255, 255), dz = clamp(m->dz, -7, 7);
     unsigned n = m->id == 3 ? 4 : 3;
 
-    p[0] = (uint8_t)(8 | (m->buttons & INPUT_BTN_LEFT ? 1 : 0) | (m->buttons & INPUT_BTN_RIGHT ? 2 : 0) |
-                     (m->buttons & INPUT_BTN_MIDDLE ? 4 : 0) | (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0));
+    p[0] =
+        (uint8_t)(8 | (m->buttons & INPUT_BTN_LEFT ? 1 : 0) |
+                  (m->buttons & INPUT_BTN_RIGHT ? 2 : 0) | (m->buttons & INPUT_BTN_MIDDLE ? 4 : 0) |
+                  (dx < 0 ? 0x10 : 0) | (dy < 0 ? 0x20 : 0));
     p[1] = (uint8_t)dx;
     p[2] = (uint8_t)dy;
     p[3] = (uint8_t)dz;
@@ -85,8 +87,9 @@ static void set_rate(struct ps2_mouse_state *m, uint8_t v)
 
 static void status(struct ps2_mouse_state *m)
 {
-    reply(m, (uint8_t)((m->remote ? 0x40 : 0) | (m->reporting ? 0x20 : 0) | (m->scale21 ? 0x10 : 0) |
-                       (m->buttons & INPUT_BTN_LEFT ? 4 : 0) | (m->buttons & INPUT_BTN_MIDDLE ? 2 : 0) |
+    reply(m, (uint8_t)((m->remote ? 0x40 : 0) | (m->reporting ? 0x20 : 0) |
+                       (m->scale21 ? 0x10 : 0) | (m->buttons & INPUT_BTN_LEFT ? 4 : 0) |
+                       (m->buttons & INPUT_BTN_MIDDLE ? 2 : 0) |
                        (m->buttons & INPUT_BTN_RIGHT ? 1 : 0)));
     reply(m, m->resolution);
     reply(m, m->rate);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CD drive: packet commands (ATA/ATAPI-6 ch. 8.23, SCSI MMC-3 and SPC-3) on an image of 2,048-byte sectors, by PIO and DMA. */
+/* CD drive: packet commands (ATA/ATAPI-6 ch. 8.23, SCSI MMC-3 and SPC-3) on an image of 2,048-byte
+ * sectors, by PIO and DMA. */
 #include <string.h>
 
 #include "vmm/dev/storage/ide.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PIIX3 IDE: two channels at the legacy ports with two drives each, and the bus master. Source: Intel 82371SB data sheet; ATA/ATAPI-6.
- * Image accesses are asynchronous; a channel has one command under way, as the wire has. */
+/* PIIX3 IDE: two channels at the legacy ports with two drives each, and the bus master. Source:
+ * Intel 82371SB data sheet; ATA/ATAPI-6. Image accesses are asynchronous; a channel has one command
+ * under way, as the wire has. */
 #include "vmm/dev/storage/ide.h"
 
 #include <string.h>
@@ -20,8 +21,8 @@
 #define PRD_MAX 8192 /* entries of a table that are followed */
 
 struct ide_channel_state {
-    uint8_t control;   /* device control register */
-    uint8_t selected;  /* 0 or 1 */
+    uint8_t control;  /* device control register */
+    uint8_t selected; /* 0 or 1 */
     uint8_t bm_command, bm_status;
     uint32_t bm_table;
     uint32_t prd_next, prd_address, prd_left; /* where the bus master is in its table */
@@ -91,8 +92,13 @@ void ide_block(struct ide_drive *d, enum blk_op op, uint64_t offset, uint32_t le
     d->after = after;
     d->busy = true;
     d->iov = (struct iovec){d->buf, len};
-    d->req = (struct blk_req){.op = op, .offset = offset, .len = len, .iov = &d->iov, .iovcnt = len ? 1 : 0,
-                              .done = on_block, .opaque = d};
+    d->req = (struct blk_req){.op = op,
+                              .offset = offset,
+                              .len = len,
+                              .iov = &d->iov,
+                              .iovcnt = len ? 1 : 0,
+                              .done = on_block,
+                              .opaque = d};
     blk_submit(d->blk, &d->req);
 }
 
@@ -111,7 +117,8 @@ bool ide_dma(struct ide_drive *d, uint32_t len, bool to_memory)
         if (s->prd_left == 0) {
             uint8_t prd[8];
 
-            if (s->prd_last || s->prd_count++ == PRD_MAX || !mem_read(mem, s->prd_next, prd, sizeof(prd)))
+            if (s->prd_last || s->prd_count++ == PRD_MAX ||
+                !mem_read(mem, s->prd_next, prd, sizeof(prd)))
                 return false;
             s->prd_next += 8;
             s->prd_address = ld_le32(prd) & ~1u;
@@ -205,7 +212,8 @@ static uint8_t status_of(struct ide_channel *ch)
 {
     struct ide_drive *d = selected(ch);
 
-    /* an absent drive 1 is answered for by drive 0, without being ready; an empty channel floats low */
+    /* an absent drive 1 is answered for by drive 0, without being ready; an empty channel floats
+     * low */
     return ide_present(d) ? d->s.status : 0;
 }
 
@@ -230,9 +238,7 @@ static uint32_t block_read(void *opaque, uint16_t offset, unsigned size)
     case 4: return hob(ch, d->s.lba_mid);
     case 5: return hob(ch, d->s.lba_high);
     case 6: return d->s.device;
-    default:
-        irq_set(ch->irq, 0);
-        return status_of(ch);
+    default: irq_set(ch->irq, 0); return status_of(ch);
     }
 }
 
@@ -397,7 +403,8 @@ static bool ide_realize(struct dev *dev, struct err *e)
         unsigned gsi;
     } legacy[IDE_CHANNELS] = {{0x1f0, 0x3f6, 14}, {0x170, 0x376, 15}};
     struct ide *ide = container_of(dev, struct ide, dev);
-    const struct pci_ids ids = {.vendor = 0x8086, .device = 0x7010, .class_code = 1, .subclass = 1, .prog_if = 0x80};
+    const struct pci_ids ids = {
+        .vendor = 0x8086, .device = 0x7010, .class_code = 1, .subclass = 1, .prog_if = 0x80};
 
     ide->pci = pci_add(dev->env->pci, 1 << 3 | 1, "ide", &ids, NULL, ide, e);
     if (!ide->pci)
@@ -453,7 +460,8 @@ static void ide_reset(struct dev *dev)
 #define DRIVE_PROPS(n)                                                                             \
     DEV_PROP("drive" #n, PROP_PTR, struct ide, blk[n], 0, "image of drive " #n),                   \
         DEV_PROP("cdrom" #n, PROP_BOOL, struct ide, cdrom[n], 0, "drive " #n " is a CD drive")
-static const struct dev_prop ide_props[] = {DRIVE_PROPS(0), DRIVE_PROPS(1), DRIVE_PROPS(2), DRIVE_PROPS(3), {0}};
+static const struct dev_prop ide_props[] = {
+    DRIVE_PROPS(0), DRIVE_PROPS(1), DRIVE_PROPS(2), DRIVE_PROPS(3), {0}};
 
 const struct dev_class ide_class = {
     .name = "piix3-ide",

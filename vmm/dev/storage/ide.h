@@ -26,19 +26,19 @@ enum ide_phase { IDE_IDLE, IDE_PIO_IN, IDE_PIO_OUT, IDE_PACKET, IDE_DMA_WAIT, ID
 
 struct ide_drive_state {
     uint8_t error, features, status, device;
-    uint16_t count;            /* two-deep: previous value in the high byte, for LBA48 */
+    uint16_t count; /* two-deep: previous value in the high byte, for LBA48 */
     uint16_t lba_low, lba_mid, lba_high;
-    uint8_t multiple;          /* sectors a block of READ MULTIPLE */
-    uint8_t mode;              /* transfer mode of SET FEATURES */
-    uint8_t phase;             /* enum ide_phase */
+    uint8_t multiple; /* sectors a block of READ MULTIPLE */
+    uint8_t mode;     /* transfer mode of SET FEATURES */
+    uint8_t phase;    /* enum ide_phase */
     uint8_t command;
-    uint8_t sense, asc, ascq;  /* ATAPI */
+    uint8_t sense, asc, ascq; /* ATAPI */
     uint8_t media_changed, locked, tray_open;
     uint8_t write, dma;
     uint64_t lba;
-    uint32_t left;             /* sectors (ATA) or bytes (ATAPI) still to be moved behind the buffer */
-    uint32_t pos, len;         /* in the buffer, and how much of it counts */
-    uint32_t chunk;            /* ATAPI: bytes before the next interrupt */
+    uint32_t left;     /* sectors (ATA) or bytes (ATAPI) still to be moved behind the buffer */
+    uint32_t pos, len; /* in the buffer, and how much of it counts */
+    uint32_t chunk;    /* ATAPI: bytes before the next interrupt */
 };
 
 struct ide;
@@ -80,8 +80,8 @@ void ide_dma_finish(struct ide_drive *d, bool error);
 /* atapi.c */
 void atapi_identify(struct ide_drive *d, uint16_t *words);
 void atapi_signature(struct ide_drive *d);
-void atapi_packet(struct ide_drive *d);   /* PACKET: wants 12 bytes */
-void atapi_command(struct ide_drive *d);  /* they are in buf */
+void atapi_packet(struct ide_drive *d);    /* PACKET: wants 12 bytes */
+void atapi_command(struct ide_drive *d);   /* they are in buf */
 void atapi_data_done(struct ide_drive *d); /* the guest has read the buffer */
 void atapi_dma_start(struct ide_drive *d);
 

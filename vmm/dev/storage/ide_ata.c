@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ATA commands (ATA/ATAPI-6): identification, reads and writes by PIO and DMA with 28 and 48 bit addresses, flush, TRIM, and the small
- * ones that drivers send. What is not supported is aborted, as the standard asks. */
+/* ATA commands (ATA/ATAPI-6): identification, reads and writes by PIO and DMA with 28 and 48 bit
+ * addresses, flush, TRIM, and the small ones that drivers send. What is not supported is aborted,
+ * as the standard asks. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +10,8 @@
 #define SECTOR BLK_SECTOR
 #define READY  (ATA_DRDY | ATA_DSC)
 
-#define HEADS          16u
-#define SECTORS_TRACK  63u
+#define HEADS         16u
+#define SECTORS_TRACK 63u
 
 void ide_string(uint16_t *words, unsigned count, const char *text)
 {
@@ -102,11 +103,12 @@ static uint64_t address(const struct ide_drive *d, bool ext)
     const struct ide_drive_state *s = &d->s;
 
     if (ext)
-        return (uint64_t)(s->lba_low & 0xff) | (uint64_t)(s->lba_mid & 0xff) << 8 | (uint64_t)(s->lba_high & 0xff) << 16 |
-               (uint64_t)(s->lba_low >> 8) << 24 | (uint64_t)(s->lba_mid >> 8) << 32 | (uint64_t)(s->lba_high >> 8) << 40;
+        return (uint64_t)(s->lba_low & 0xff) | (uint64_t)(s->lba_mid & 0xff) << 8 |
+               (uint64_t)(s->lba_high & 0xff) << 16 | (uint64_t)(s->lba_low >> 8) << 24 |
+               (uint64_t)(s->lba_mid >> 8) << 32 | (uint64_t)(s->lba_high >> 8) << 40;
     if (s->device & 0x40)
-        return (uint64_t)(s->device & 15) << 24 | (uint64_t)(s->lba_high & 0xff) << 16 | (uint64_t)(s->lba_mid & 0xff) << 8 |
-               (s->lba_low & 0xff);
+        return (uint64_t)(s->device & 15) << 24 | (uint64_t)(s->lba_high & 0xff) << 16 |
+               (uint64_t)(s->lba_mid & 0xff) << 8 | (s->lba_low & 0xff);
     uint64_t cylinder = (uint64_t)(s->lba_high & 0xff) << 8 | (s->lba_mid & 0xff);
     unsigned sector = s->lba_low & 0xff;
     if (sector == 0 || sector > SECTORS_TRACK)
@@ -244,7 +246,8 @@ void ata_data_done(struct ide_drive *d)
 
 static void after_trim(struct ide_drive *d, int err);
 
-/* Ranges of 6 bytes of address and 2 of length, up to eight sectors of them; one discard after another. */
+/* Ranges of 6 bytes of address and 2 of length, up to eight sectors of them; one discard after
+ * another. */
 static void next_trim(struct ide_drive *d)
 {
     while (d->s.pos < d->s.len) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-blk (VIRTIO 1.1 5.2): one queue, flush, discard, write zeroes. Data goes between guest memory and the image
- * without a copy; ENOSPC and other errors are told to the guest as I/O errors. */
+/* virtio-blk (VIRTIO 1.1 5.2): one queue, flush, discard, write zeroes. Data goes between guest
+ * memory and the image without a copy; ENOSPC and other errors are told to the guest as I/O errors.
+ */
 #include <string.h>
 
 #include "vmm/base/alloc.h"
@@ -25,9 +26,9 @@
 #define S_IOERR  1
 #define S_UNSUPP 2
 
-#define HEADER_SIZE     16
-#define CONFIG_SIZE     60
-#define RANGE_SECTORS   (4u << 20 >> 9)
+#define HEADER_SIZE   16
+#define CONFIG_SIZE   60
+#define RANGE_SECTORS (4u << 20 >> 9)
 
 struct request {
     struct virtio_blk *dev;
@@ -74,9 +75,11 @@ static void finish(struct request *r, uint8_t status, uint64_t written)
     struct virtio_blk *b = r->dev;
 
     if (!r->stale) {
-        /* the status byte is the last writable one; what lies between counts as written only when data is there */
+        /* the status byte is the last writable one; what lies between counts as written only when
+         * data is there */
         virtio_write_in(&r->chain, r->chain.in_len - 1, &status, 1);
-        virtio_push(&b->v, 0, &r->chain, written == r->chain.in_len - 1 ? r->chain.in_len : written);
+        virtio_push(&b->v, 0, &r->chain,
+                    written == r->chain.in_len - 1 ? r->chain.in_len : written);
         if (written != r->chain.in_len - 1) {
             unsigned last = r->chain.out_count + r->chain.in_count - 1;
             mem_dirty(b->dev.env->mem, r->chain.gpa[last] + r->chain.iov[last].iov_len - 1, 1);
@@ -97,14 +100,20 @@ static void on_done(struct blk_req *req, int err)
 
 static void submit(struct request *r, enum blk_op op, uint64_t offset, uint64_t len)
 {
-    r->req = (struct blk_req){.op = op, .offset = offset, .len = len, .iov = r->iov, .iovcnt = r->req.iovcnt,
-                              .done = on_done, .opaque = r};
+    r->req = (struct blk_req){.op = op,
+                              .offset = offset,
+                              .len = len,
+                              .iov = r->iov,
+                              .iovcnt = r->req.iovcnt,
+                              .done = on_done,
+                              .opaque = r};
     r->dev->in_flight++;
     blk_submit(r->dev->blk, &r->req);
 }
 
 /* The data part of the chain: segments without the first skip bytes and the last drop bytes. */
-static unsigned data_iov(const struct iovec *iov, unsigned count, uint64_t skip, uint64_t len, struct iovec *out)
+static unsigned data_iov(const struct iovec *iov, unsigned count, uint64_t skip, uint64_t len,
+                         struct iovec *out)
 {
     unsigned n = 0;
 

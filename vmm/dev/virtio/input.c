@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-input (VIRTIO 1.1 5.8): a keyboard and an absolute tablet. Events wait in a short queue while the driver has no buffer;
- * when it is full, whole reports are dropped. */
+/* virtio-input (VIRTIO 1.1 5.8): a keyboard and an absolute tablet. Events wait in a short queue
+ * while the driver has no buffer; when it is full, whole reports are dropped. */
 #include <linux/input-event-codes.h>
 #include <string.h>
 
@@ -182,7 +182,8 @@ static void on_absolute(void *opaque, uint16_t x, uint16_t y, uint32_t buttons)
     static const struct {
         uint8_t mask;
         uint16_t code;
-    } map[] = {{INPUT_BTN_LEFT, BTN_LEFT}, {INPUT_BTN_MIDDLE, BTN_MIDDLE}, {INPUT_BTN_RIGHT, BTN_RIGHT}};
+    } map[] = {
+        {INPUT_BTN_LEFT, BTN_LEFT}, {INPUT_BTN_MIDDLE, BTN_MIDDLE}, {INPUT_BTN_RIGHT, BTN_RIGHT}};
     struct virtio_input *d = opaque;
     struct event ev[8];
     unsigned n = 0;
@@ -212,7 +213,8 @@ static void notify(struct virtio *v, unsigned q)
         return;
     }
     bool any = false;
-    for (unsigned budget = VIRTIO_QUEUE_SIZE; budget > 0 && virtio_pop(v, STATUSQ, &d->chain); budget--) {
+    for (unsigned budget = VIRTIO_QUEUE_SIZE; budget > 0 && virtio_pop(v, STATUSQ, &d->chain);
+         budget--) {
         virtio_push(v, STATUSQ, &d->chain, 0); /* LEDs: nothing shows them */
         any = true;
     }
@@ -274,7 +276,8 @@ static void input_reset(struct dev *d)
 }
 
 static const struct dev_prop input_props[] = {
-    DEV_PROP("hub", PROP_PTR, struct virtio_input, hub, 0, "where key and pointer events come from"),
+    DEV_PROP("hub", PROP_PTR, struct virtio_input, hub, 0,
+             "where key and pointer events come from"),
     {0},
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-net (VIRTIO 1.1 5.1): one pair of queues, MAC address and link status, no offloads: a frame is a buffer. */
+/* virtio-net (VIRTIO 1.1 5.1): one pair of queues, MAC address and link status, no offloads: a
+ * frame is a buffer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +77,8 @@ static void transmit(struct virtio_net *n)
                 skip -= c->iov[i].iov_len;
                 continue;
             }
-            iov[count++] = (struct iovec){(char *)c->iov[i].iov_base + skip, c->iov[i].iov_len - skip};
+            iov[count++] =
+                (struct iovec){(char *)c->iov[i].iov_base + skip, c->iov[i].iov_len - skip};
             skip = 0;
         }
         if (n->netdev && c->out_len > HEADER_SIZE && c->out_len - HEADER_SIZE <= NET_FRAME_MAX)
@@ -125,8 +127,8 @@ static bool net_realize(struct dev *d, struct err *e)
     unsigned m[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
     char end;
 
-    if (n->mac_text &&
-        sscanf(n->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &end) != 6)
+    if (n->mac_text && sscanf(n->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3],
+                              &m[4], &m[5], &end) != 6)
         return err_set(e, ERR_INVALID, "\"%s\" is no MAC address", n->mac_text);
     for (unsigned i = 0; i < 6; i++)
         n->mac[i] = (uint8_t)m[i];

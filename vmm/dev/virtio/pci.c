@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The PCI transport (VIRTIO 1.1 4.1): one memory BAR with the common, interrupt status, device and notification structures, one for
- * MSI-X. The capability for access through configuration space is left out: every driver that can use it can use the BAR. */
+/* The PCI transport (VIRTIO 1.1 4.1): one memory BAR with the common, interrupt status, device and
+ * notification structures, one for MSI-X. The capability for access through configuration space is
+ * left out: every driver that can use it can use the BAR. */
 #include <string.h>
 
 #include "vmm/dev/virtio/virtio.h"
@@ -35,10 +36,22 @@
 #define NO_VECTOR 0xffff
 
 enum common {
-    C_DEVICE_FEATURE_SELECT = 0x00, C_DEVICE_FEATURE = 0x04, C_DRIVER_FEATURE_SELECT = 0x08, C_DRIVER_FEATURE = 0x0c,
-    C_MSIX_CONFIG = 0x10, C_NUM_QUEUES = 0x12, C_STATUS = 0x14, C_GENERATION = 0x15, C_QUEUE_SELECT = 0x16,
-    C_QUEUE_SIZE = 0x18, C_QUEUE_VECTOR = 0x1a, C_QUEUE_ENABLE = 0x1c, C_QUEUE_NOTIFY_OFF = 0x1e,
-    C_QUEUE_DESC = 0x20, C_QUEUE_DRIVER = 0x28, C_QUEUE_DEVICE = 0x30,
+    C_DEVICE_FEATURE_SELECT = 0x00,
+    C_DEVICE_FEATURE = 0x04,
+    C_DRIVER_FEATURE_SELECT = 0x08,
+    C_DRIVER_FEATURE = 0x0c,
+    C_MSIX_CONFIG = 0x10,
+    C_NUM_QUEUES = 0x12,
+    C_STATUS = 0x14,
+    C_GENERATION = 0x15,
+    C_QUEUE_SELECT = 0x16,
+    C_QUEUE_SIZE = 0x18,
+    C_QUEUE_VECTOR = 0x1a,
+    C_QUEUE_ENABLE = 0x1c,
+    C_QUEUE_NOTIFY_OFF = 0x1e,
+    C_QUEUE_DESC = 0x20,
+    C_QUEUE_DRIVER = 0x28,
+    C_QUEUE_DEVICE = 0x30,
 };
 
 static uint64_t offered(const struct virtio *v)
@@ -120,10 +133,13 @@ static uint64_t common_field(struct virtio *v, unsigned field)
 
     switch (field) {
     case C_DEVICE_FEATURE_SELECT: return s->feature_select;
-    case C_DEVICE_FEATURE: return s->feature_select < 2 ? (uint32_t)(offered(v) >> (32 * s->feature_select)) : 0;
+    case C_DEVICE_FEATURE:
+        return s->feature_select < 2 ? (uint32_t)(offered(v) >> (32 * s->feature_select)) : 0;
     case C_DRIVER_FEATURE_SELECT: return s->driver_feature_select;
     case C_DRIVER_FEATURE:
-        return s->driver_feature_select < 2 ? (uint32_t)(s->driver_features >> (32 * s->driver_feature_select)) : 0;
+        return s->driver_feature_select < 2
+                   ? (uint32_t)(s->driver_features >> (32 * s->driver_feature_select))
+                   : 0;
     case C_MSIX_CONFIG: return s->config_vector;
     case C_NUM_QUEUES: return v->cls->queues;
     case C_STATUS: return s->status;
@@ -141,10 +157,23 @@ static uint64_t common_field(struct virtio *v, unsigned field)
 }
 
 /* Fields in order; a field reaches to the next one. */
-static const uint8_t field_start[] = {
-    C_DEVICE_FEATURE_SELECT, C_DEVICE_FEATURE, C_DRIVER_FEATURE_SELECT, C_DRIVER_FEATURE, C_MSIX_CONFIG, C_NUM_QUEUES,
-    C_STATUS, C_GENERATION, C_QUEUE_SELECT, C_QUEUE_SIZE, C_QUEUE_VECTOR, C_QUEUE_ENABLE, C_QUEUE_NOTIFY_OFF,
-    C_QUEUE_DESC, C_QUEUE_DRIVER, C_QUEUE_DEVICE, 0x38};
+static const uint8_t field_start[] = {C_DEVICE_FEATURE_SELECT,
+                                      C_DEVICE_FEATURE,
+                                      C_DRIVER_FEATURE_SELECT,
+                                      C_DRIVER_FEATURE,
+                                      C_MSIX_CONFIG,
+                                      C_NUM_QUEUES,
+                                      C_STATUS,
+                                      C_GENERATION,
+                                      C_QUEUE_SELECT,
+                                      C_QUEUE_SIZE,
+                                      C_QUEUE_VECTOR,
+                                      C_QUEUE_ENABLE,
+                                      C_QUEUE_NOTIFY_OFF,
+                                      C_QUEUE_DESC,
+                                      C_QUEUE_DRIVER,
+                                      C_QUEUE_DEVICE,
+                                      0x38};
 
 static bool find_field(unsigned offset, unsigned *start, unsigned *width)
 {
@@ -170,8 +199,10 @@ static bool ring_fits(const struct virtio *v, const struct virtio_queue_state *q
 {
     struct mem *m = v->dev->env->mem;
 
-    return !(q->desc & 15) && !(q->avail & 1) && !(q->used & 3) && mem_host(m, q->desc, 16 * (uint64_t)q->size) &&
-           mem_host(m, q->avail, 6 + 2 * (uint64_t)q->size) && mem_host(m, q->used, 6 + 8 * (uint64_t)q->size);
+    return !(q->desc & 15) && !(q->avail & 1) && !(q->used & 3) &&
+           mem_host(m, q->desc, 16 * (uint64_t)q->size) &&
+           mem_host(m, q->avail, 6 + 2 * (uint64_t)q->size) &&
+           mem_host(m, q->used, 6 + 8 * (uint64_t)q->size);
 }
 
 static void set_status(struct virtio *v, uint8_t status)
@@ -209,10 +240,13 @@ static void common_write(struct virtio *v, unsigned offset, uint32_t value, unsi
     case C_DRIVER_FEATURE:
         if (s->driver_feature_select < 2 && !(s->status & STATUS_FEATURES_OK)) {
             unsigned at = 32 * s->driver_feature_select;
-            s->driver_features = (s->driver_features & ~((uint64_t)UINT32_MAX << at)) | (uint64_t)value << at;
+            s->driver_features =
+                (s->driver_features & ~((uint64_t)UINT32_MAX << at)) | (uint64_t)value << at;
         }
         return;
-    case C_MSIX_CONFIG: s->config_vector = value <= v->cls->queues ? (uint16_t)value : NO_VECTOR; return;
+    case C_MSIX_CONFIG:
+        s->config_vector = value <= v->cls->queues ? (uint16_t)value : NO_VECTOR;
+        return;
     case C_STATUS: set_status(v, (uint8_t)value); return;
     case C_QUEUE_SELECT: s->queue_select = (uint16_t)value; return;
     default: break;
@@ -288,7 +322,8 @@ static void bar_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     }
 }
 
-static const struct mmio_ops bar_ops = {.read = bar_read, .write = bar_write, .min_size = 1, .max_size = 4};
+static const struct mmio_ops bar_ops = {
+    .read = bar_read, .write = bar_write, .min_size = 1, .max_size = 4};
 
 static void add_cap(struct virtio *v, uint8_t type, uint32_t offset, uint32_t length)
 {

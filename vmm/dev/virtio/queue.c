@@ -85,8 +85,8 @@ static bool add_segment(struct virtio *v, struct virtio_chain *c, const struct d
 }
 
 /* Follows a table of count descriptors from index; an indirect table is entered at most once. */
-static bool walk(struct virtio *v, struct virtio_chain *c, uint64_t table, unsigned count, unsigned index,
-                 bool indirect)
+static bool walk(struct virtio *v, struct virtio_chain *c, uint64_t table, unsigned count,
+                 unsigned index, bool indirect)
 {
     for (unsigned steps = 0;; steps++) {
         struct desc d;
@@ -98,8 +98,8 @@ static bool walk(struct virtio *v, struct virtio_chain *c, uint64_t table, unsig
         if (!read_desc(v, table, index, &d))
             return false;
         if (d.flags & DESC_INDIRECT) {
-            if (indirect || !virtio_has_feature(v, VIRTIO_F_INDIRECT_DESC) || d.len == 0 || d.len % 16 ||
-                d.len / 16 > 65535 || (d.flags & DESC_NEXT)) {
+            if (indirect || !virtio_has_feature(v, VIRTIO_F_INDIRECT_DESC) || d.len == 0 ||
+                d.len % 16 || d.len / 16 > 65535 || (d.flags & DESC_NEXT)) {
                 virtio_break(v, "bad indirect descriptor");
                 return false;
             }
@@ -217,7 +217,8 @@ void virtio_signal(struct virtio *v, unsigned n)
     virtio_interrupt(v, q->vector, 1);
 }
 
-static size_t copy(const struct iovec *iov, unsigned count, size_t offset, char *buf, size_t len, bool to_iov)
+static size_t copy(const struct iovec *iov, unsigned count, size_t offset, char *buf, size_t len,
+                   bool to_iov)
 {
     size_t done = 0;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-rng (VIRTIO 1.1 5.4) from getrandom(2), at most RATE bytes a second, so that a guest cannot burn the host's time. */
+/* virtio-rng (VIRTIO 1.1 5.4) from getrandom(2), at most RATE bytes a second, so that a guest
+ * cannot burn the host's time. */
 #include <sys/random.h>
 
 #include "vmm/dev/virtio/virtio.h"
 
-#define RATE       65536u
-#define CHUNK      1024u
-#define PERIOD     (NS_PER_S / 64)
+#define RATE   65536u
+#define CHUNK  1024u
+#define PERIOD (NS_PER_S / 64)
 
 struct virtio_rng {
     struct dev dev;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Virtio 1.0 devices over PCI: what a device implements, its virtqueues, and the transport. Source: Virtual I/O Device (VIRTIO) 1.1,
- * ch. 2 (basic facilities), 4.1 (PCI). Legacy drivers are not served. Machine lock.
+/* Virtio 1.0 devices over PCI: what a device implements, its virtqueues, and the transport. Source:
+ * Virtual I/O Device (VIRTIO) 1.1, ch. 2 (basic facilities), 4.1 (PCI). Legacy drivers are not
+ * served. Machine lock.
  *
- * A ring is the guest's: every index and descriptor is read once, checked and used as the copy. Whatever is out of bounds
- * breaks the device: it sets DEVICE_NEEDS_RESET and does nothing until the driver resets it. */
+ * A ring is the guest's: every index and descriptor is read once, checked and used as the copy.
+ * Whatever is out of bounds breaks the device: it sets DEVICE_NEEDS_RESET and does nothing until
+ * the driver resets it. */
 #ifndef VMDECK_DEV_VIRTIO_VIRTIO_H
 #define VMDECK_DEV_VIRTIO_VIRTIO_H
 
@@ -21,11 +23,11 @@
 struct virtio;
 
 struct virtio_class {
-    uint16_t id;         /* virtio device type */
-    uint16_t subsystem;  /* PCI subsystem device id; 0: as id */
+    uint16_t id;        /* virtio device type */
+    uint16_t subsystem; /* PCI subsystem device id; 0: as id */
     uint8_t class_code, subclass;
     unsigned queues;
-    uint64_t features;   /* offered besides the ring features */
+    uint64_t features; /* offered besides the ring features */
     unsigned config_size;
     /* Device configuration, offset and size inside config_size. write may be NULL. */
     uint32_t (*config_read)(struct virtio *v, unsigned offset, unsigned size);
@@ -62,7 +64,8 @@ struct virtio {
     struct virtio_state s;
 };
 
-/* One chain taken from the avail ring. out: readable by us; in: writable. Host addresses are valid for the request only. */
+/* One chain taken from the avail ring. out: readable by us; in: writable. Host addresses are valid
+ * for the request only. */
 struct virtio_chain {
     uint16_t head;
     unsigned out_count, in_count;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/base/buf.h"
 #include "vmm/block/blk.h"
 
 #define DISK (1u << 20)
@@ -22,7 +23,7 @@ static void open_image(struct image *im, off_t size, bool readonly)
 {
     struct err e = ERR_INIT;
 
-    strcpy(im->path, "/tmp/vmdeck-blk-XXXXXX");
+    str_copy(im->path, sizeof(im->path), "/tmp/vmdeck-blk-XXXXXX");
     int fd = mkstemp(im->path);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, size), 0);
@@ -48,8 +49,13 @@ static int request(struct image *im, enum blk_op op, uint64_t offset, uint64_t l
 {
     int result = -1;
     struct iovec iov[2] = {{data, len / 2}, {(char *)data + len / 2, len - len / 2}};
-    struct blk_req r = {.op = op, .offset = offset, .len = len, .iov = iov, .iovcnt = data ? 2 : 0,
-                        .done = on_done, .opaque = &result};
+    struct blk_req r = {.op = op,
+                        .offset = offset,
+                        .len = len,
+                        .iov = iov,
+                        .iovcnt = data ? 2 : 0,
+                        .done = on_done,
+                        .opaque = &result};
 
     blk_submit(im->blk, &r);
     while (result == -1)
@@ -135,8 +141,13 @@ static void drain_waits_for_everything(void **state)
     open_image(&im, DISK, false);
     for (unsigned i = 0; i < 64; i++) {
         iov[i] = (struct iovec){data[i], 4096};
-        r[i] = (struct blk_req){.op = BLK_WRITE, .offset = i * 4096, .len = 4096, .iov = &iov[i], .iovcnt = 1,
-                                .done = count_done, .opaque = &done};
+        r[i] = (struct blk_req){.op = BLK_WRITE,
+                                .offset = i * 4096,
+                                .len = 4096,
+                                .iov = &iov[i],
+                                .iovcnt = 1,
+                                .done = count_done,
+                                .opaque = &done};
         blk_submit(im.blk, &r[i]);
     }
     blk_drain(im.blk);
@@ -150,7 +161,8 @@ static void locks_exclude_a_second_writer(void **state)
     char path[] = "/tmp/vmdeck-lock-XXXXXX";
 
     (void)state;
-    int a = mkstemp(path), b = open(path, O_RDWR), c = open(path, O_RDONLY), d = open(path, O_RDONLY);
+    int a = mkstemp(path), b = open(path, O_RDWR), c = open(path, O_RDONLY),
+        d = open(path, O_RDONLY);
     assert_ok(blk_lock(a, false, path, &e));
     assert_false(blk_lock(b, false, path, &e));
     assert_int_equal(e.code, ERR_BUSY);
