@@ -36,7 +36,7 @@ with Home() as home:
     home.vmdeck("kill", "-y", "text", check=False)
     with case("the GTK installer shows its first dialog in graphics"):
         home.vmdeck("create", "gtk", "--kernel", media("installer/gtk/linux"), "--initrd",
-                    media("installer/gtk/initrd.gz"), "--append", "vga=788", "--memory", "1GiB", "--accel",
+                    media("installer/gtk/initrd.gz"), "--append", "vga=788", "--memory", "1536MiB", "--accel",
                     "software", "--vnc", "auto")
         home.vmdeck("start", "gtk")
         shot = home.path("gtk.png")
