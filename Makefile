@@ -88,6 +88,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 include $(sort $(wildcard tests/mk/*.mk))
 
+# what the fragments add to the tests
+tests: $(TEST_EXTRA)
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf build vmdeck compile_commands.json

@@ -8,7 +8,7 @@ SCRIPT_TESTS := $(sort $(wildcard tests/cli/test_*.py tests/tui/test_*.py tests/
 SLOW_TESTS   := $(sort $(wildcard tests/cli/slow_*.py tests/tui/slow_*.py tests/boot/slow_*.py tests/cpu/slow_*.py))
 
 .PHONY: tests
-tests: all $(UNIT_BIN) $(TEST_EXTRA) ## build the unit, device and CPU tests of this MODE
+tests: all $(UNIT_BIN) ## build the unit, device and CPU tests of this MODE
 
 .PHONY: objects
 objects: $(OBJ)
