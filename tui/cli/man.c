@@ -171,7 +171,8 @@ void cli_man_page(struct buf *out)
 
     buf_puts(out, head);
     buf_puts(out, ".SH COMMANDS\nEvery command knows \\fB\\-h\\fR, \\fB\\-\\-help\\fR. With\n"
-                  "\\fB\\-\\-json\\fR the output is one JSON document with schemaVersion 1, errors included; sizes are bytes.\n");
+                  "\\fB\\-\\-json\\fR the output is one JSON document with schemaVersion 1,\n"
+                  "errors included; sizes are bytes.\n");
     for (unsigned i = 0; i < count; i++)
         add_command(out, &c[i]);
     buf_puts(out, ".SH OPTIONS OF A MACHINE\nOf run and create. Relative paths start at the current folder.\n");
