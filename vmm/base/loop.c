@@ -36,6 +36,13 @@ struct loop_fd {
     void *opaque;
 };
 
+struct loop_event {
+    uv_async_t async;
+    struct loop *loop;
+    loop_post_fn *fn;
+    void *opaque;
+};
+
 static void enter(struct loop *l)
 {
     if (l->enter)
@@ -265,6 +272,44 @@ void loop_unwatch(struct loop_fd *w)
 {
     uv_poll_stop(&w->poll);
     uv_close((uv_handle_t *)&w->poll, watch_closed);
+}
+
+static void event_ready(uv_async_t *h)
+{
+    struct loop_event *ev = h->data;
+    struct loop *l = ev->loop;
+
+    enter(l);
+    ev->fn(ev->opaque);
+    leave(l);
+}
+
+struct loop_event *loop_event_new(struct loop *l, loop_post_fn *fn, void *opaque)
+{
+    struct loop_event *ev = X_NEW(struct loop_event);
+
+    ev->loop = l;
+    ev->fn = fn;
+    ev->opaque = opaque;
+    uv_async_init(&l->uv, &ev->async, event_ready);
+    ev->async.data = ev;
+    return ev;
+}
+
+void loop_event_signal(struct loop_event *ev)
+{
+    uv_async_send(&ev->async);
+}
+
+static void event_closed(uv_handle_t *h)
+{
+    x_free(h->data);
+}
+
+void loop_event_free(struct loop_event *ev)
+{
+    if (ev)
+        uv_close((uv_handle_t *)&ev->async, event_closed);
 }
 
 struct clock *loop_clock(struct loop *l)

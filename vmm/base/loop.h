@@ -37,6 +37,13 @@ struct loop_fd *loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_f
 void loop_watch_set(struct loop_fd *w, unsigned events);
 void loop_unwatch(struct loop_fd *w);
 
+/* Work that is asked for again and again: any number of signals before fn runs are one run of it, and none comes
+ * after loop_event_free. new and free as for watches, signal from any thread. */
+struct loop_event;
+struct loop_event *loop_event_new(struct loop *loop, loop_post_fn *fn, void *opaque);
+void loop_event_signal(struct loop_event *ev);
+void loop_event_free(struct loop_event *ev);
+
 /* The host clock of this loop, for timer_init. */
 struct clock *loop_clock(struct loop *loop);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Dispatch of requests to worker threads and of completions back to the loop.
  *
- * Locks: queue.mutex guards the two lists and the counters; it is a leaf. A flush need not wait for
- * writes in flight: a guest flushes what was completed before, and those have been written. */
+ * Locks: queue.mutex guards the two lists, in_flight and quit; it is a leaf. A flush need not wait
+ * for writes in flight: a guest flushes what was completed before, and those have been written. */
 #include "vmm/block/blk_priv.h"
 
 #include <errno.h>
@@ -22,12 +22,12 @@ struct req_list {
 
 struct blk_queue {
     struct blk *blk;
-    struct loop *loop;
+    struct loop_event *completed;
     pthread_mutex_t mutex;
     pthread_cond_t work, idle;
     struct req_list todo, finished;
     unsigned in_flight; /* submitted, done not called yet */
-    bool posted, quit;
+    bool quit;
     pthread_t threads[WORKERS];
     unsigned thread_count;
 };
@@ -84,7 +84,6 @@ static void complete(void *opaque)
 
     for (;;) {
         pthread_mutex_lock(&q->mutex);
-        q->posted = false;
         struct blk_req *r = take(&q->finished);
         pthread_mutex_unlock(&q->mutex);
         if (!r)
@@ -115,10 +114,7 @@ static void *worker(void *arg)
         pthread_mutex_lock(&q->mutex);
         append(&q->finished, r);
         pthread_cond_broadcast(&q->idle);
-        if (!q->posted) {
-            q->posted = true;
-            loop_post(q->loop, complete, q);
-        }
+        loop_event_signal(q->completed);
     }
     pthread_mutex_unlock(&q->mutex);
     return NULL;
@@ -141,7 +137,7 @@ static bool queue_start(struct blk *b, struct loop *loop, struct err *e)
 
     b->queue = q;
     q->blk = b;
-    q->loop = loop;
+    q->completed = loop_event_new(loop, complete, q);
     pthread_mutex_init(&q->mutex, NULL);
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->idle, NULL);
@@ -187,9 +183,7 @@ void blk_close(struct blk *b)
     if (!b->readonly)
         b->format->execute(b, &(struct blk_req){.op = BLK_FLUSH});
     b->format->close(b);
-    /* A post that is still on its way would find freed memory: the loop runs it first. */
-    while (q->posted)
-        loop_step(q->loop, 10);
+    loop_event_free(q->completed);
     pthread_mutex_destroy(&q->mutex);
     pthread_cond_destroy(&q->work);
     pthread_cond_destroy(&q->idle);
@@ -229,10 +223,7 @@ void blk_submit(struct blk *b, struct blk_req *r)
     q->in_flight++;
     if (r->err_) {
         append(&q->finished, r);
-        if (!q->posted) {
-            q->posted = true;
-            loop_post(q->loop, complete, q);
-        }
+        loop_event_signal(q->completed);
     } else {
         append(&q->todo, r);
         pthread_cond_signal(&q->work);

@@ -30,8 +30,7 @@ struct blk_req {
     unsigned iovcnt;
     void (*done)(struct blk_req *req, int err);
     void *opaque;         /* the submitter's */
-    struct blk_req *next; /* the back end's */
-    struct loop *loop_;   /* the back end's */
+    struct blk_req *next; /* the back end's, as is err_ */
     int err_;
 };
 
@@ -45,7 +44,8 @@ struct blk_stats {
     uint64_t reads, writes, flushes, read_bytes, write_bytes, errors;
 };
 
-/* fd becomes the back end's. format: "raw". */
+/* fd becomes the back end's. format: "raw". Open and close: loop thread, or before the loop runs.
+ */
 struct blk *blk_open(const char *format, int fd, bool readonly, struct loop *loop, struct err *e);
 /* Waits for what is in flight, flushes, closes. */
 void blk_close(struct blk *blk);
@@ -53,7 +53,8 @@ void blk_get_info(const struct blk *blk, struct blk_info *out);
 void blk_get_stats(const struct blk *blk, struct blk_stats *out);
 /* Out-of-range requests complete with EIO. */
 void blk_submit(struct blk *blk, struct blk_req *req);
-/* Waits until nothing is in flight; completions have been delivered (calls done itself). */
+/* Waits until nothing is in flight; completions have been delivered (calls done itself). Machine
+ * lock; not from done. */
 void blk_drain(struct blk *blk);
 
 /* Image locks in QEMU's OFD byte layout (bytes 100 and 200 up), so that QEMU's tools and vmdeck

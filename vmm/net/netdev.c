@@ -14,6 +14,7 @@
 struct netdev {
     int sock;
     struct loop *loop;
+    struct loop_event *again; /* the device has room */
     struct loop_fd *watch;
     netdev_rx_fn *rx;
     void *opaque;
@@ -52,36 +53,6 @@ static void on_readable(void *opaque, unsigned events)
     pump(opaque);
 }
 
-struct netdev *netdev_open(int sock, struct loop *loop)
-{
-    struct netdev *nd = X_NEW(struct netdev);
-
-    nd->sock = sock;
-    nd->loop = loop;
-    return nd;
-}
-
-void netdev_close(struct netdev *nd)
-{
-    if (!nd)
-        return;
-    netdev_set_rx(nd, NULL, NULL);
-    fd_close(&nd->sock);
-    x_free(nd);
-}
-
-void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque)
-{
-    nd->rx = rx;
-    nd->opaque = opaque;
-    if (rx && !nd->watch && nd->loop)
-        nd->watch = loop_watch(nd->loop, nd->sock, LOOP_READ, on_readable, nd);
-    if (!rx && nd->watch) {
-        loop_unwatch(nd->watch);
-        nd->watch = NULL;
-    }
-}
-
 static void resume(void *opaque)
 {
     struct netdev *nd = opaque;
@@ -91,11 +62,43 @@ static void resume(void *opaque)
     pump(nd);
 }
 
+struct netdev *netdev_open(int sock, struct loop *loop)
+{
+    struct netdev *nd = X_NEW(struct netdev);
+
+    nd->sock = sock;
+    nd->loop = loop;
+    nd->again = loop_event_new(loop, resume, nd);
+    return nd;
+}
+
+void netdev_close(struct netdev *nd)
+{
+    if (!nd)
+        return;
+    netdev_set_rx(nd, NULL, NULL);
+    loop_event_free(nd->again);
+    fd_close(&nd->sock);
+    x_free(nd);
+}
+
+void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque)
+{
+    nd->rx = rx;
+    nd->opaque = opaque;
+    if (rx && !nd->watch)
+        nd->watch = loop_watch(nd->loop, nd->sock, LOOP_READ, on_readable, nd);
+    if (!rx && nd->watch) {
+        loop_unwatch(nd->watch);
+        nd->watch = NULL;
+    }
+}
+
 /* Called on vCPU threads, too: watches are the loop's business. */
 void netdev_resume(struct netdev *nd)
 {
-    if (nd->held && nd->loop)
-        loop_post(nd->loop, resume, nd);
+    if (nd->held)
+        loop_event_signal(nd->again);
 }
 
 void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt)
