@@ -94,7 +94,7 @@ static void present(struct ide_drive *d)
     uint32_t limit = (uint32_t)(d->s.lba_high & 0xff) << 8 | (d->s.lba_mid & 0xff);
     uint32_t have = d->s.chunk - d->s.pos; /* chunk: end of the valid data */
 
-    if (limit == 0 || limit == 0xffff)
+    if (limit < 2 || limit == 0xffff)
         limit = 0xfffe;
     if (have > limit)
         have = limit & ~1u;
@@ -418,7 +418,6 @@ void atapi_command(struct ide_drive *d)
     case 0xbb: good(d); break; /* test unit ready, seek, set speed */
     case 0x03: request_sense(d, p[4]); break;
     case 0x12: inquiry(d, ld_be16(p + 3)); break;
-    case 0x1a: mode_sense(d, p[2], p[4]); break;
     case 0x1b: start_stop(d, p[4]); break;
     case 0x1e:
         d->s.locked = p[4] & 1;

@@ -102,6 +102,15 @@ void ide_block(struct ide_drive *d, enum blk_op op, uint64_t offset, uint32_t le
     blk_submit(d->blk, &d->req);
 }
 
+/* The buffer must not change behind a reset, and the request is used again: so this waits. */
+void ide_cancel(struct ide_drive *d)
+{
+    if (!d->busy)
+        return;
+    d->stale = true;
+    blk_drain(d->blk);
+}
+
 bool ide_dma_ready(const struct ide_drive *d)
 {
     return d->ch->s.bm_command & BM_START;
@@ -151,8 +160,7 @@ static void drive_reset(struct ide_drive *d)
 {
     uint8_t unit = d->unit & 1 ? 0x10 : 0;
 
-    if (d->busy)
-        d->stale = true;
+    ide_cancel(d);
     memset(&d->s, 0, sizeof(d->s));
     d->s.device = 0xa0 | unit;
     d->s.error = 1; /* diagnostics passed */
@@ -167,11 +175,8 @@ static void drive_reset(struct ide_drive *d)
 
 static void channel_reset(struct ide_channel *ch)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        if (ch->drives[i].busy) /* the buffer must not be written behind the reset */
-            blk_drain(ch->drives[i].blk);
+    for (unsigned i = 0; i < 2; i++)
         drive_reset(&ch->drives[i]);
-    }
     ch->s.selected = 0;
     irq_set(ch->irq, 0);
 }
@@ -183,8 +188,9 @@ static uint32_t data_in(struct ide_channel *ch, unsigned size)
     struct ide_drive *d = selected(ch);
     uint32_t v = 0;
 
-    if (d->s.phase != IDE_PIO_IN || d->s.pos + size > d->s.len)
+    if (d->s.phase != IDE_PIO_IN)
         return 0;
+    size = MIN(size, d->s.len - d->s.pos); /* the last bytes, read wider than they are */
     v = (uint32_t)ld_le(d->buf + d->s.pos, size);
     d->s.pos += size;
     if (d->s.pos == d->s.len)
@@ -196,8 +202,9 @@ static void data_out(struct ide_channel *ch, uint32_t value, unsigned size)
 {
     struct ide_drive *d = selected(ch);
 
-    if ((d->s.phase != IDE_PIO_OUT && d->s.phase != IDE_PACKET) || d->s.pos + size > d->s.len)
+    if (d->s.phase != IDE_PIO_OUT && d->s.phase != IDE_PACKET)
         return;
+    size = MIN(size, d->s.len - d->s.pos);
     st_le(d->buf + d->s.pos, value, size);
     d->s.pos += size;
     if (d->s.pos < d->s.len)
@@ -212,8 +219,7 @@ static uint8_t status_of(struct ide_channel *ch)
 {
     struct ide_drive *d = selected(ch);
 
-    /* an absent drive 1 is answered for by drive 0, without being ready; an empty channel floats
-     * low */
+    /* drive 0 answers for an absent drive 1, with zeros */
     return ide_present(d) ? d->s.status : 0;
 }
 
@@ -231,6 +237,8 @@ static uint32_t block_read(void *opaque, uint16_t offset, unsigned size)
         return data_in(ch, size);
     if (!ide_present(&ch->drives[0]) && !ide_present(&ch->drives[1]))
         return 0xff;
+    if (!ide_present(d) && offset != 6)
+        return 0;
     switch (offset) {
     case 1: return d->s.error;
     case 2: return hob(ch, d->s.count);
@@ -238,7 +246,7 @@ static uint32_t block_read(void *opaque, uint16_t offset, unsigned size)
     case 4: return hob(ch, d->s.lba_mid);
     case 5: return hob(ch, d->s.lba_high);
     case 6: return d->s.device;
-    default: irq_set(ch->irq, 0); return status_of(ch);
+    default: irq_set(ch->irq, 0); return d->s.status;
     }
 }
 
@@ -306,8 +314,11 @@ static void control_write(void *opaque, uint16_t offset, uint32_t value, unsigne
     (void)size;
     ch->s.control = (uint8_t)value;
     if (value & CTL_SRST) {
-        for (unsigned i = 0; i < 2; i++)
+        for (unsigned i = 0; i < 2; i++) {
+            ide_cancel(&ch->drives[i]);
             ch->drives[i].s.status = ATA_BSY;
+            ch->drives[i].s.phase = IDE_IDLE;
+        }
     } else if (was & CTL_SRST) {
         channel_reset(ch);
     }
@@ -338,7 +349,6 @@ static uint32_t bm_read(void *opaque, uint16_t offset, unsigned size)
 
 static void bm_command(struct ide_channel *ch, uint8_t v)
 {
-    struct ide_drive *d = selected(ch);
     bool start = (v & BM_START) && !(ch->s.bm_command & BM_START);
 
     ch->s.bm_command = v & (BM_START | BM_TO_MEMORY);
@@ -353,8 +363,12 @@ static void bm_command(struct ide_channel *ch, uint8_t v)
     ch->s.prd_left = 0;
     ch->s.prd_count = 0;
     ch->s.prd_last = 0;
-    if (d->s.phase == IDE_DMA_WAIT)
-        (d->cdrom ? atapi_dma_start : ata_dma_start)(d);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ide_drive *d = &ch->drives[i];
+
+        if (d->s.phase == IDE_DMA_WAIT)
+            (d->cdrom ? atapi_dma_start : ata_dma_start)(d);
+    }
 }
 
 static void bm_write(void *opaque, uint16_t offset, uint32_t value, unsigned size)

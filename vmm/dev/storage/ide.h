@@ -71,6 +71,8 @@ void ide_abort(struct ide_drive *d);                /* command over with ABRT */
 /* Starts an asynchronous image access of the buffer; after is called unless the drive is reset. */
 void ide_block(struct ide_drive *d, enum blk_op op, uint64_t offset, uint32_t len,
                void (*after)(struct ide_drive *d, int err));
+/* Waits for that access, whose after is not called any more. */
+void ide_cancel(struct ide_drive *d);
 /* Moves the buffer to or from memory by the bus master's table; false: table too short or bad. */
 bool ide_dma(struct ide_drive *d, uint32_t len, bool to_memory);
 /* Whether the guest has started the bus master for this channel. */

@@ -67,7 +67,7 @@ static void identify(struct ide_drive *d)
     w[64] = 3;
     w[65] = w[66] = w[67] = w[68] = 120;
     w[80] = 0x7e;
-    w[82] = 0x4021; /* NOP, write cache, SMART no */
+    w[82] = 0x4020; /* NOP, write cache */
     w[83] = 0x7400; /* FLUSH CACHE, EXT, LBA48 */
     w[84] = 0x4000;
     w[85] = 0x4020;
@@ -116,6 +116,13 @@ static uint64_t address(const struct ide_drive *d, bool ext)
     return (cylinder * HEADS + (s->device & 15)) * SECTORS_TRACK + sector - 1;
 }
 
+static uint32_t sector_count(const struct ide_drive *d, bool ext)
+{
+    uint32_t n = ext ? d->s.count : d->s.count & 0xff;
+
+    return n ? n : ext ? 65536 : 256;
+}
+
 static void store_address(struct ide_drive *d, uint64_t lba, bool ext)
 {
     struct ide_drive_state *s = &d->s;
@@ -155,6 +162,12 @@ static void transfer_end(struct ide_drive *d)
 static void read_piece(struct ide_drive *d);
 static void write_piece(struct ide_drive *d);
 
+static void wait_for_dma(struct ide_drive *d)
+{
+    d->s.phase = IDE_DMA_WAIT;
+    d->s.status = READY | ATA_DRQ;
+}
+
 static void piece_moved(struct ide_drive *d)
 {
     uint32_t n = d->s.len / SECTOR;
@@ -170,6 +183,10 @@ static void after_read(struct ide_drive *d, int err)
         return;
     }
     if (d->s.dma) {
+        if (!ide_dma_ready(d)) { /* stopped meanwhile: the piece is read again if it goes on */
+            wait_for_dma(d);
+            return;
+        }
         if (!ide_dma(d, d->s.len, true)) {
             fail(d, ATA_E_ABRT);
             return;
@@ -215,6 +232,10 @@ static void after_write(struct ide_drive *d, int err)
 
 static void write_piece(struct ide_drive *d)
 {
+    if (!ide_dma_ready(d)) {
+        wait_for_dma(d);
+        return;
+    }
     d->s.len = piece(d) * SECTOR;
     if (!ide_dma(d, d->s.len, false)) {
         fail(d, ATA_E_ABRT);
@@ -260,7 +281,7 @@ static void next_trim(struct ide_drive *d)
             fail(d, ATA_E_IDNF);
             return;
         }
-        ide_block(d, BLK_DISCARD, lba * SECTOR, 0, after_trim);
+        ide_block(d, BLK_DISCARD, lba * SECTOR, (uint32_t)n * SECTOR, after_trim);
         return;
     }
     ide_dma_finish(d, false);
@@ -292,16 +313,14 @@ void ata_dma_start(struct ide_drive *d)
 static void start_transfer(struct ide_drive *d, bool write, bool dma, bool multiple)
 {
     bool ext = is_ext(d->s.command);
-    uint32_t count = ext ? d->s.count : d->s.count & 0xff;
+    uint32_t count = sector_count(d, ext);
 
-    if (!count)
-        count = ext ? 65536 : 256;
     d->s.lba = address(d, ext);
     d->s.left = count;
     d->s.write = write;
     d->s.dma = dma;
     d->s.chunk = multiple ? d->s.multiple : 1;
-    if (write && d->info.readonly) {
+    if ((write && d->info.readonly) || (multiple && !d->s.multiple)) {
         ide_abort(d);
         return;
     }
@@ -309,18 +328,28 @@ static void start_transfer(struct ide_drive *d, bool write, bool dma, bool multi
         fail(d, ATA_E_IDNF);
         return;
     }
-    d->s.status = READY | ATA_DRQ;
     if (dma) {
-        d->s.phase = IDE_DMA_WAIT;
+        wait_for_dma(d);
         if (ide_dma_ready(d))
             ata_dma_start(d);
     } else if (write) {
         d->s.len = piece(d) * SECTOR;
         d->s.pos = 0;
+        d->s.status = READY | ATA_DRQ;
         d->s.phase = IDE_PIO_OUT; /* the first block comes without an interrupt */
     } else {
         read_piece(d);
     }
+}
+
+static void verify(struct ide_drive *d)
+{
+    bool ext = is_ext(d->s.command);
+
+    if (range_within(address(d, ext), sector_count(d, ext), 0, d->sectors))
+        ide_done(d, READY);
+    else
+        fail(d, ATA_E_IDNF);
 }
 
 static void after_flush(struct ide_drive *d, int err)
@@ -355,9 +384,8 @@ static void trim(struct ide_drive *d)
         ide_abort(d);
         return;
     }
-    d->s.status = READY | ATA_DRQ;
-    d->s.phase = IDE_DMA_WAIT;
     d->s.dma = 1;
+    wait_for_dma(d);
     if (ide_dma_ready(d))
         ata_dma_start(d);
 }
@@ -384,7 +412,7 @@ static void disk_command(struct ide_drive *d, uint8_t command)
     case 0x35: start_transfer(d, true, true, false); break;
     case 0x40:
     case 0x41:
-    case 0x42: ide_done(d, READY); break; /* verify */
+    case 0x42: verify(d); break;
     case 0x06: trim(d); break;
     case 0xc6:
         if ((d->s.count & 0xff) > 128 || (d->s.count & (d->s.count - 1) & 0xff)) {
@@ -427,7 +455,7 @@ void ata_command(struct ide_drive *d, uint8_t command)
             ide_abort(d);
             return;
         }
-        d->stale = d->busy;
+        ide_cancel(d);
         d->s.phase = IDE_IDLE;
         atapi_signature(d);
         return;
