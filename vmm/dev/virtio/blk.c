@@ -36,7 +36,6 @@ struct request {
     struct virtio_chain chain;
     struct blk_req req;
     struct iovec iov[VIRTIO_QUEUE_SIZE + 1];
-    bool stale; /* the device was reset meanwhile: the ring is gone */
 };
 
 struct virtio_blk {
@@ -70,22 +69,15 @@ static uint32_t config_read(struct virtio *v, unsigned offset, unsigned size)
     return (uint32_t)ld_le(c + offset, size);
 }
 
-static void finish(struct request *r, uint8_t status, uint64_t written)
+/* The status byte is the last writable one. All of the writable part counts as written, as it may
+ * be when an access failed half-way. */
+static void finish(struct request *r, uint8_t status)
 {
     struct virtio_blk *b = r->dev;
 
-    if (!r->stale) {
-        /* the status byte is the last writable one; what lies between counts as written only when
-         * data is there */
-        virtio_write_in(&r->chain, r->chain.in_len - 1, &status, 1);
-        virtio_push(&b->v, 0, &r->chain,
-                    written == r->chain.in_len - 1 ? r->chain.in_len : written);
-        if (written != r->chain.in_len - 1) {
-            unsigned last = r->chain.out_count + r->chain.in_count - 1;
-            mem_dirty(b->dev.env->mem, r->chain.gpa[last] + r->chain.iov[last].iov_len - 1, 1);
-        }
-        virtio_signal(&b->v, 0);
-    }
+    virtio_write_in(&r->chain, r->chain.in_len - 1, &status, 1);
+    virtio_push(&b->v, 0, &r->chain, r->chain.in_len);
+    virtio_signal(&b->v, 0);
     r->next_free = b->free;
     b->free = r;
 }
@@ -95,7 +87,7 @@ static void on_done(struct blk_req *req, int err)
     struct request *r = req->opaque;
 
     r->dev->in_flight--;
-    finish(r, err ? S_IOERR : S_OK, !err && req->op == BLK_READ ? req->len : 0);
+    finish(r, err ? S_IOERR : S_OK);
 }
 
 static void submit(struct request *r, enum blk_op op, uint64_t offset, uint64_t len)
@@ -136,12 +128,12 @@ static void range_request(struct request *r, enum blk_op op)
 
     if (r->chain.out_len != HEADER_SIZE + sizeof(seg) ||
         virtio_read_out(&r->chain, HEADER_SIZE, seg, sizeof(seg)) != sizeof(seg)) {
-        finish(r, S_UNSUPP, 0); /* one range at a time is what we offered */
+        finish(r, S_UNSUPP); /* one range at a time is what we offered */
         return;
     }
     uint64_t sector = ld_le64(seg), count = ld_le32(seg + 8);
     if (count > RANGE_SECTORS || sector > UINT64_MAX / BLK_SECTOR - count) {
-        finish(r, S_IOERR, 0);
+        finish(r, S_IOERR);
         return;
     }
     r->req.iovcnt = 0;
@@ -153,9 +145,8 @@ static void get_id(struct request *r)
     char id[20] = {0};
 
     memcpy(id, r->dev->dev.id, MIN(strlen(r->dev->dev.id), sizeof(id)));
-    size_t n = MIN(sizeof(id), r->chain.in_len - 1);
-    virtio_write_in(&r->chain, 0, id, n);
-    finish(r, S_OK, n);
+    virtio_write_in(&r->chain, 0, id, MIN(sizeof(id), r->chain.in_len - 1));
+    finish(r, S_OK);
 }
 
 static void start(struct virtio_blk *b, struct request *r)
@@ -177,7 +168,7 @@ static void start(struct virtio_blk *b, struct request *r)
     case T_IN:
     case T_OUT:
         if (len % BLK_SECTOR || sector > (UINT64_MAX - len) / BLK_SECTOR) {
-            finish(r, S_IOERR, 0);
+            finish(r, S_IOERR);
             break;
         }
         r->req.iovcnt = type == T_IN ? data_iov(c->iov + c->out_count, c->in_count, 0, len, r->iov)
@@ -191,7 +182,7 @@ static void start(struct virtio_blk *b, struct request *r)
     case T_GET_ID: get_id(r); break;
     case T_DISCARD: range_request(r, BLK_DISCARD); break;
     case T_WRITE_ZEROES: range_request(r, BLK_WRITE_ZEROES); break;
-    default: finish(r, S_UNSUPP, 0); break;
+    default: finish(r, S_UNSUPP); break;
     }
 }
 
@@ -199,24 +190,22 @@ static void notify(struct virtio *v, unsigned q)
 {
     struct virtio_blk *b = of(v);
 
-    (void)q;
-    while (b->free) { /* as many requests as the ring is long: never short */
-        struct request *r = b->free;
+    for (unsigned budget = VIRTIO_QUEUE_SIZE; budget > 0; budget--) {
+        struct request *r =
+            b->free; /* as many as the ring is long: short only of what the driver adds twice */
 
-        if (!virtio_pop(v, 0, &r->chain))
+        if (!r || !virtio_pop(v, 0, &r->chain))
             return;
         b->free = r->next_free;
-        r->stale = false;
         start(b, r);
     }
+    virtio_kick_later(v, q);
 }
 
 static void drop_all(struct virtio *v)
 {
     struct virtio_blk *b = of(v);
 
-    for (unsigned i = 0; b->requests && i < VIRTIO_QUEUE_SIZE; i++)
-        b->requests[i].stale = true;
     if (b->in_flight)
         blk_drain(b->blk); /* no write into guest memory after the reset */
 }

@@ -212,14 +212,15 @@ static void notify(struct virtio *v, unsigned q)
         flush(d);
         return;
     }
-    bool any = false;
-    for (unsigned budget = VIRTIO_QUEUE_SIZE; budget > 0 && virtio_pop(v, STATUSQ, &d->chain);
-         budget--) {
+    unsigned done = 0;
+    while (done < VIRTIO_QUEUE_SIZE && virtio_pop(v, STATUSQ, &d->chain)) {
         virtio_push(v, STATUSQ, &d->chain, 0); /* LEDs: nothing shows them */
-        any = true;
+        done++;
     }
-    if (any)
+    if (done)
         virtio_signal(v, STATUSQ);
+    if (done == VIRTIO_QUEUE_SIZE)
+        virtio_kick_later(v, STATUSQ);
 }
 
 static void drop_all(struct virtio *v)

@@ -88,6 +88,8 @@ static void transmit(struct virtio_net *n)
     }
     if (done)
         virtio_signal(&n->v, TX);
+    if (done == TX_BUDGET)
+        virtio_kick_later(&n->v, TX);
 }
 
 static void notify(struct virtio *v, unsigned q)

@@ -97,11 +97,13 @@ void virtio_break(struct virtio *v, const char *why)
     virtio_config_changed(v);
 }
 
-void virtio_reset(struct virtio *v)
+/* The driver's reset: PCI configuration stays. */
+static void driver_reset(struct virtio *v)
 {
     bool was = virtio_running(v);
 
     v->cls->reset(v);
+    timer_cancel(&v->later);
     memset(&v->s, 0, sizeof(v->s));
     v->s.config_vector = NO_VECTOR;
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
@@ -113,10 +115,33 @@ void virtio_reset(struct virtio *v)
         v->cls->ready(v, false);
 }
 
+void virtio_reset(struct virtio *v)
+{
+    driver_reset(v);
+    pci_reset(v->pci);
+}
+
 void virtio_queue_kick(struct virtio *v, unsigned q)
 {
     if (q < v->cls->queues && virtio_running(v) && v->s.q[q].enabled)
         v->cls->notify(v, q);
+}
+
+static void kick_again(void *opaque)
+{
+    struct virtio *v = opaque;
+    uint8_t queues = v->s.kick_later;
+
+    v->s.kick_later = 0;
+    for (unsigned q = 0; q < v->cls->queues; q++)
+        if (queues & BIT(q))
+            virtio_queue_kick(v, q);
+}
+
+void virtio_kick_later(struct virtio *v, unsigned q)
+{
+    v->s.kick_later |= (uint8_t)BIT(q);
+    timer_arm(&v->later, clock_now(v->dev->env->clock));
 }
 
 /* ---- common configuration ---- */
@@ -211,7 +236,7 @@ static void set_status(struct virtio *v, uint8_t status)
     bool was = virtio_running(v);
 
     if (status == 0) {
-        virtio_reset(v);
+        driver_reset(v);
         return;
     }
     status |= s->status & STATUS_NEEDS_RESET;
@@ -353,6 +378,7 @@ bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *c
 
     v->cls = cls;
     v->dev = dev;
+    timer_init(&v->later, dev->env->clock, kick_again, v);
     v->pci = pci_add(dev->env->pci, -1, dev->id, &ids, NULL, v, e);
     if (!v->pci)
         return false;
@@ -368,7 +394,9 @@ bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *c
 
 void virtio_fini(struct virtio *v)
 {
-    if (v->pci)
-        pci_remove(v->pci);
+    if (!v->pci)
+        return;
+    timer_cancel(&v->later);
+    pci_remove(v->pci);
     v->pci = NULL;
 }

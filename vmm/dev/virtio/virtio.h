@@ -34,7 +34,7 @@ struct virtio_class {
     void (*config_write)(struct virtio *v, unsigned offset, uint32_t value, unsigned size);
     /* The driver rang for queue q, which is enabled and the driver is up. */
     void (*notify)(struct virtio *v, unsigned q);
-    /* Drop all that is in flight. */
+    /* Finish or drop all that is in flight; the rings are still there. */
     void (*reset)(struct virtio *v);
     /* DRIVER_OK was set or taken away; may be NULL. */
     void (*ready)(struct virtio *v, bool on);
@@ -53,6 +53,7 @@ struct virtio_state {
     uint32_t feature_select, driver_feature_select;
     uint16_t config_vector, queue_select;
     uint8_t status, isr, generation, broken;
+    uint8_t kick_later; /* bit per queue */
     struct virtio_queue_state q[VIRTIO_QUEUES_MAX];
 };
 
@@ -61,6 +62,7 @@ struct virtio {
     const struct virtio_class *cls;
     struct dev *dev;
     struct pci_dev *pci;
+    struct timer later; /* for virtio_kick_later */
     struct virtio_state s;
 };
 
@@ -77,6 +79,7 @@ struct virtio_chain {
 /* From realize: puts the device on the PCI bus. */
 bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *cls, struct err *e);
 void virtio_fini(struct virtio *v);
+/* Power-on state, the PCI side included. */
 void virtio_reset(struct virtio *v);
 /* The driver is up and nothing is broken. */
 bool virtio_running(const struct virtio *v);
@@ -89,10 +92,13 @@ void virtio_config_changed(struct virtio *v);
 bool virtio_pop(struct virtio *v, unsigned q, struct virtio_chain *c);
 /* Takes back the last pop. */
 void virtio_unpop(struct virtio *v, unsigned q);
-/* written: bytes stored into the in segments; marks them dirty. */
+/* written: bytes stored into the in segments; marks them dirty, also when the ring is gone. */
 void virtio_push(struct virtio *v, unsigned q, const struct virtio_chain *c, uint64_t written);
 /* Interrupts the driver for what was pushed, if it wants that. */
 void virtio_signal(struct virtio *v, unsigned q);
+
+/* Comes back to a queue whose notify has done enough for one call, with others served first. */
+void virtio_kick_later(struct virtio *v, unsigned q);
 
 /* Copies between a chain's segments and a buffer; returns bytes copied. */
 size_t virtio_read_out(const struct virtio_chain *c, size_t offset, void *dst, size_t len);
