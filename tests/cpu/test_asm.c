@@ -224,6 +224,7 @@ static void run(const char *name, unsigned cpus, enum cpu_model model, int expec
     X(task, 1, CPU_X86_64_V2, 0)                                                                   \
     X(paging, 1, CPU_X86_64_V2, 0)                                                                 \
     X(long, 1, CPU_MAX, 0)                                                                         \
+    X(long2, 1, CPU_MAX, 0)                                                                        \
     X(debug, 1, CPU_X86_64_V2, 0)                                                                  \
     X(triple, 1, CPU_X86_64_V2, SHUTDOWN)                                                          \
     X(apic, 1, CPU_X86_64_V2, 0)                                                                   \

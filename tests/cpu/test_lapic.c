@@ -195,7 +195,7 @@ static void test_timer(void **state)
     wr(0, APIC_LVT_TIMER, 2u << 17 | 0x40);
     lapic_set_tsc_deadline(l, cpu_tsc(t.cpu[0]) + 5000);
     assert_int_equal(lapic_get_tsc_deadline(l), cpu_tsc(t.cpu[0]) + 5000);
-    cpu_tsc_set(t.cpu[0], cpu_tsc(t.cpu[0]) + 2000);
+    t.cpu[0]->tsc_offset += 2000;
     lapic_tsc_changed(l);
     clock_advance(t.clock, 2999);
     assert_false(lapic_has_irq(l));
@@ -292,6 +292,19 @@ static void test_save_load(void **state)
     assert_true(lapic_has_irq(l));
 }
 
+/* Loading states takes time, which must not show as TSCs that differ. */
+static void test_tsc_sync(void **state)
+{
+    (void)state;
+    cpu_tsc_set(t.cpu[0], UINT64_C(5000000000));
+    clock_advance(t.clock, 700);
+    cpu_tsc_set(t.cpu[1], UINT64_C(5000000300));
+    assert_int_equal(cpu_tsc(t.cpu[0]), cpu_tsc(t.cpu[1]));
+    assert_int_equal(cpu_tsc(t.cpu[1]), UINT64_C(5000000700));
+    cpu_tsc_set(t.cpu[1], 0);
+    assert_int_equal(cpu_tsc(t.cpu[1]), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -299,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_priorities),  TEST(test_msi_and_eoi), TEST(test_ipis),  TEST(test_timer),
         TEST(test_timer_storm), TEST(test_extint),      TEST(test_modes), TEST(test_save_load),
+        TEST(test_tsc_sync),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ static bool step_in_software(struct kvm *k, unsigned index, struct err *e)
     lock_take(&k->fallback_lock);
     if (!k->fallback)
         k->fallback = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(k->bus),
-                                                        .clock = k->clock,
+                                                        .clock = NULL, /* KVM has the timers */
                                                         .io = &accel_bus_io,
                                                         .io_opaque = k->bus,
                                                         .count = 1,

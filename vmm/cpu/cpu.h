@@ -37,7 +37,7 @@ struct cpu_set;
 
 struct cpu_set_cfg {
     struct mem *mem;
-    struct clock *clock; /* LAPIC timers */
+    struct clock *clock; /* LAPIC timers and TSC; NULL: host time, and no timer fires (cpu_step) */
     const struct cpu_io_ops *io;
     void *io_opaque;
     unsigned count; /* 1 to 64 */

@@ -100,6 +100,7 @@ struct cpu_set {
     struct cpu_set_cfg cfg;
     struct cpu *cpu[CPU_SET_MAX]; /* cfg.count of them; 0 is the BSP */
     _Atomic bool extint;          /* level of the PIC's INTR output */
+    int64_t tsc_offset;           /* the offset that the vCPUs share, see cpu_tsc_set */
     struct code_map *code_map;    /* code.h */
 
     /* ---- stopping the others (run.c) ---- */
@@ -262,7 +263,7 @@ void debug_changed(struct cpu *c);
 /* ---- time (tsc.c): the guest's TSC counts nanoseconds of the set's clock ---- */
 
 uint64_t cpu_tsc(struct cpu *c);
-/* cpu_set_state calls it with s.tsc; cpu_get_state stores cpu_tsc in s.tsc. */
+/* cpu_set_state calls it with s.tsc; cpu_get_state stores cpu_tsc in s.tsc. No vCPU is running. */
 void cpu_tsc_set(struct cpu *c, uint64_t tsc);
 
 /* ---- INIT and start-up IPI, called by the run loop for CPU_PENDING_INIT and _SIPI (reset.c) ---- */

@@ -153,9 +153,11 @@ static uint64_t get_tsc(struct cpu *c, uint32_t n)
 /* Moving the counter by either register moves TSC_ADJUST by as much (SDM vol. 3B 17.17.3). */
 static bool set_tsc(struct cpu *c, uint32_t n, uint64_t v)
 {
+    uint64_t by = v - cpu_tsc(c);
+
     (void)n;
-    c->s.tsc_adjust += v - cpu_tsc(c);
-    cpu_tsc_set(c, v);
+    c->s.tsc_adjust += by;
+    c->tsc_offset += (int64_t)by;
     lapic_tsc_changed(c->lapic);
     return true;
 }

@@ -14,7 +14,15 @@ uint64_t cpu_tsc(struct cpu *c)
     return (uint64_t)(now(c) + c->tsc_offset);
 }
 
+/* States are loaded one vCPU after another, while the clock goes on: offsets that differ by less than a
+ * second were meant to be the same, and a guest that saw them differ would distrust its TSC. */
 void cpu_tsc_set(struct cpu *c, uint64_t tsc)
 {
-    c->tsc_offset = (int64_t)(tsc - (uint64_t)now(c));
+    struct cpu_set *set = c->set;
+    int64_t offset = (int64_t)(tsc - (uint64_t)now(c));
+    uint64_t apart = (uint64_t)offset - (uint64_t)set->tsc_offset;
+
+    if (set->cfg.count == 1 || apart + NS_PER_S > 2 * NS_PER_S)
+        set->tsc_offset = offset;
+    c->tsc_offset = set->tsc_offset;
 }
