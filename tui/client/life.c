@@ -240,22 +240,31 @@ bool client_stop(const char *name, int timeout_s, bool force_after, struct err *
     return ok || (force_after && client_kill(name, e));
 }
 
-/* The folder first gets a name that no VM can have, so that no half of it is ever listed. */
+/* Under the lock, so that it cannot be started meanwhile. The folder first gets a name that no VM can have, so that
+ * no half of it is ever listed. */
 bool client_remove(const char *name, struct err *e)
 {
     char *dir = client_vm_dir(name, e), *run = dir ? client_run_dir(name, e) : NULL, *tmp = NULL;
+    struct err ignored = ERR_INIT;
     bool ok = false;
+    int lock = -1;
 
-    if (!run)
+    if (!run || !path_make(run, e))
         goto out;
-    if (state_holder(run)) {
-        err_set(e, ERR_STATE, "\"%s\" is running", name);
-        err_hint(e, "stop it first: vmdeck stop %s", name);
+    lock = state_lock(run, e);
+    if (lock < 0) {
+        if (e->code == ERR_BUSY) {
+            err_set(e, ERR_STATE, "\"%s\" is running", name);
+            err_hint(e, "stop it first: vmdeck stop %s", name);
+        }
         goto out;
     }
     tmp = x_asprintf("%.*s.removed.%s.%d", (int)(strrchr(dir, '/') - dir + 1), dir, name, (int)getpid());
     ok = rename(dir, tmp) == 0 ? path_remove_tree(tmp, e) : err_errno(e, errno, "cannot remove \"%s\"", dir);
+    if (!path_remove_tree(run, &ignored))
+        err_hint(e, "remove what is left of it: %s", run);
 out:
+    fd_close(&lock);
     x_free(tmp);
     x_free(run);
     x_free(dir);

@@ -21,6 +21,7 @@
 
 #define QUIT_TIMEOUT_MS 3000
 #define LOCK_TRIES      100
+#define LOG_MAX         (4 * 1024 * 1024)
 #define MAX_CONFIG      (1024 * 1024)
 
 /* ---- set-up ---- */
@@ -63,10 +64,25 @@ static bool make_folders(struct sup *s, struct err *e)
     return ok;
 }
 
+/* The last log stays as vmdeck.log.old. */
+static void rotate_log(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || st.st_size < LOG_MAX)
+        return;
+    char *old = x_asprintf("%s.old", path);
+    if (rename(path, old) < 0)
+        log_warn("supervisor", "cannot rename \"%s\"", path);
+    x_free(old);
+}
+
 static bool open_log(struct sup *s, struct err *e)
 {
     char *path = x_asprintf("%s/%s", s->opts->dir, PATH_LOG);
 
+    if (!s->opts->ephemeral)
+        rotate_log(path);
     if (s->opts->ephemeral)
         s->log_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     else

@@ -202,10 +202,10 @@ static bool open_firmware(struct sup *s, struct err *e)
 
 /* ---- serial ports ---- */
 
-static int open_log(const struct sup *s, const char *name, struct err *e)
+static int open_log(const struct sup *s, const char *name, int flags, struct err *e)
 {
     char *path = x_asprintf("%s/%s", s->opts->dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 
     if (fd < 0)
         err_errno(e, errno, "cannot open log \"%s\"", path);
@@ -268,8 +268,8 @@ static bool open_serial(struct sup *s, struct err *e)
     }
     if (s->opts->ephemeral)
         return true;
-    s->serial_log = open_log(s, PATH_SERIAL, e);
-    s->files.debugcon = open_log(s, PATH_FIRMWARE, e);
+    s->serial_log = open_log(s, PATH_SERIAL, O_APPEND, e);
+    s->files.debugcon = open_log(s, PATH_FIRMWARE, O_TRUNC, e);
     return s->serial_log >= 0 && s->files.debugcon >= 0;
 }
 
