@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vm.yaml from anyone: parsing, messages, writing, editing. What is accepted reads back the same. The first line may
- * choose an edit: "PATH=VALUE". */
+/* vm.yaml from anyone: parsing, messages, writing, editing. What is accepted reads back the same.
+ * The first line may choose an edit: "PATH=VALUE". */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is drawn, from anyone: nothing unsafe passes, widths and cuts agree. The bytes are also keys for the line
- * editor. */
+/* What is drawn, from anyone: nothing unsafe passes, widths and cuts agree. The bytes are also keys
+ * for the line editor. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             const char *before = p;
             uint32_t c = text_next(&p, end, ascii);
 
-            if (p <= before || p > end || (text_unsafe(c) && c != TEXT_BAD) || (ascii && (c < ' ' || c > '~')))
+            if (p <= before || p > end || (text_unsafe(c) && c != TEXT_BAD) ||
+                (ascii && (c < ' ' || c > '~')))
                 abort();
             width += text_columns(c);
         }

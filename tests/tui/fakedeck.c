@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The terminal UI over a client that only pretends: folders and vm.yaml are real (below XDG_DATA_HOME), running VMs
- * are not. Every figure is fixed, so that screens can be compared byte for byte.
+/* The terminal UI over a client that only pretends: folders and vm.yaml are real (below
+ * XDG_DATA_HOME), running VMs are not. Every figure is fixed, so that screens can be compared byte
+ * for byte.
  *
- * FAKE_RUNNING="web db:paused old:crashed" gives states; FAKE_SLOW=1 makes starting and stopping take a second;
- * FAKE_GRAPHICS=name has that VM in a graphics mode. */
+ * FAKE_RUNNING="web db:paused old:crashed" gives states; FAKE_SLOW=1 makes starting and stopping
+ * take a second; FAKE_GRAPHICS=name has that VM in a graphics mode. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -63,8 +64,8 @@ static void read_environment(void)
         }
         p += strspn(p, " ");
         fake_of(name)->state = !strcmp(state, "paused")    ? LIST_PAUSED
-                              : !strcmp(state, "crashed") ? LIST_CRASHED
-                                                          : LIST_RUNNING;
+                               : !strcmp(state, "crashed") ? LIST_CRASHED
+                                                           : LIST_RUNNING;
     }
 }
 
@@ -76,7 +77,8 @@ static void slow(void)
 
 const char *vm_list_state_name(enum vm_list_state s)
 {
-    static const char *const names[] = {"off", "starting", "running", "paused", "crashed", "invalid"};
+    static const char *const names[] = {"off",    "starting", "running",
+                                        "paused", "crashed",  "invalid"};
 
     return names[s];
 }
@@ -192,7 +194,8 @@ static bool live(const char *name, struct err *e)
 {
     enum vm_list_state s = state_of(name);
 
-    return s == LIST_RUNNING || s == LIST_PAUSED || err_set(e, ERR_STATE, "\"%s\" is %s", name, vm_list_state_name(s));
+    return s == LIST_RUNNING || s == LIST_PAUSED ||
+           err_set(e, ERR_STATE, "\"%s\" is %s", name, vm_list_state_name(s));
 }
 
 struct client *client_connect(const char *name, struct err *e)
@@ -225,7 +228,8 @@ json_t *client_call_once(const char *name, const char *command, json_t *args, st
 bool client_create(const struct vm_config *c, struct err *e)
 {
     struct buf text = BUF_INIT;
-    char *vms = client_vms_dir(e), *dir = x_asprintf("%s/%s", vms, c->name), *file = x_asprintf("%s/vm.yaml", dir);
+    char *vms = client_vms_dir(e), *dir = x_asprintf("%s/%s", vms, c->name),
+         *file = x_asprintf("%s/vm.yaml", dir);
     bool ok = true;
 
     slow();
@@ -266,7 +270,8 @@ bool client_kill(const char *name, struct err *e)
 
 bool client_remove(const char *name, struct err *e)
 {
-    char *dir = client_vm_dir(name, e), *gone = x_asprintf("%s/../../.gone-%s", dir ? dir : "", name);
+    char *dir = client_vm_dir(name, e),
+         *gone = x_asprintf("%s/../../.gone-%s", dir ? dir : "", name);
     bool ok = dir && rename(dir, gone) == 0;
 
     x_free(gone);
@@ -274,7 +279,8 @@ bool client_remove(const char *name, struct err *e)
     return ok;
 }
 
-static void cell_text(struct text_screen *t, unsigned row, unsigned col, const char *s, uint8_t attr)
+static void cell_text(struct text_screen *t, unsigned row, unsigned col, const char *s,
+                      uint8_t attr)
 {
     for (; *s && col < 132; s++, col++)
         t->cells[row][col] = (uint16_t)((uint8_t)*s | attr << 8);
@@ -298,7 +304,10 @@ bool client_text_screen(struct client *c, uint64_t since, struct text_screen *ou
         out->cols = 80;
         out->rows = 25;
         for (unsigned y = 0; y < 25; y++)
-            cell_text(out, y, 0, "                                                                                ", 7);
+            cell_text(
+                out, y, 0,
+                "                                                                                ",
+                7);
         cell_text(out, 0, 0, "\xc9\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xbb", 0x1f);
         cell_text(out, 1, 0, "\xba Setup   \xba", 0x1f);
         cell_text(out, 2, 0, "\xc8\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xbc", 0x1f);

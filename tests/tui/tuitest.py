@@ -58,7 +58,7 @@ class Home:
     """A private set of folders with VMs in it."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="tui", dir=os.environ.get("TMPDIR", "/tmp"))
+        self.path = tempfile.mkdtemp(prefix="tui", dir="/tmp")  # screens wrap paths: always the same length
         self.vms = os.path.join(self.path, "data/vmdeck/vms")
         os.makedirs(self.vms)
         os.makedirs(os.path.join(self.path, "run"), mode=0o700)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Create and edit forms. Both are one table of paths (fields.def) over the schema: creating fills a config,
- * editing splices the changed values into the text of vm.yaml. */
+/* Create and edit forms. Both are one table of paths (fields.def) over the schema: creating fills a
+ * config, editing splices the changed values into the text of vm.yaml. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,8 @@ static const struct conf_key *schema_key(const char *path)
     return found;
 }
 
-static void add_field(struct config_form *cf, const char *path, const char *label, bool index_in_label, unsigned index)
+static void add_field(struct config_form *cf, const char *path, const char *label,
+                      bool index_in_label, unsigned index)
 {
     unsigned n = cf->count;
     char number[8] = "";
@@ -90,7 +91,8 @@ static void add_field(struct config_form *cf, const char *path, const char *labe
     if (!config_get(&cf->config, cf->paths[n], &value))
         buf_puts(&value, key->choices || !strcmp(key->type, "boolean") ? key->def : "");
     cf->values[n] = buf_steal(&value);
-    bool choice = key->choices && !strstr(key->type, "list"), boolean = !strcmp(key->type, "boolean");
+    bool choice = key->choices && !strstr(key->type, "list"),
+         boolean = !strcmp(key->type, "boolean");
     cf->fields[n] = (struct form_field){.type = choice || boolean ? FORM_CHOICE : FORM_TEXT,
                                         .label = cf->labels[n],
                                         .help = key->help,
@@ -204,7 +206,8 @@ static void create_done(void *arg)
         app_toast(ROLE_STATUS, "%s created: s starts it", j->config.name);
         screen_list_select(j->config.name);
     } else if (form) {
-        snprintf(message, sizeof(message), "%s%s%s", j->e.msg, j->e.hint[0] ? " - " : "", j->e.hint);
+        snprintf(message, sizeof(message), "%s%s%s", j->e.msg, j->e.hint[0] ? " - " : "",
+                 j->e.hint);
         form_fail(form, -1, message);
     } else {
         app_toast_err(&j->e);
@@ -232,7 +235,8 @@ static void default_paths(struct config_form *cf, struct vm_config *c, struct vi
     int path = field_of(cf, "disks[0].path"), size = field_of(cf, "disks[0].size");
     struct err e;
 
-    if (path < 0 || size < 0 || form_value(form, (unsigned)path)[0] || !form_value(form, (unsigned)size)[0])
+    if (path < 0 || size < 0 || form_value(form, (unsigned)path)[0] ||
+        !form_value(form, (unsigned)size)[0])
         return;
     config_set(c, "disks[0].path", "disks/disk0.raw", &e);
     config_set(c, "disks[0].size", form_value(form, (unsigned)size), &e);
@@ -338,7 +342,8 @@ static bool apply(struct buf *text, const char *path, const char *value, struct 
 }
 
 /* The image's path was emptied: the whole entry goes. */
-static bool removed_entry(struct config_form *cf, struct view *form, const char *path, char *entry, size_t size)
+static bool removed_entry(struct config_form *cf, struct view *form, const char *path, char *entry,
+                          size_t size)
 {
     if (strncmp(path, "disks[", 6) && strncmp(path, "cdroms[", 7))
         return false;

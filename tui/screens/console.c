@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The console of a running VM: its text screen and its serial ports. All keys go to the guest but the escape
- * prefix ^], whose meaning stands on the bottom line all the time. */
+/* The console of a running VM: its text screen and its serial ports. All keys go to the guest but
+ * the escape prefix ^], whose meaning stands on the bottom line all the time. */
 #include <stdio.h>
 #include <string.h>
 
@@ -76,14 +76,16 @@ static void draw_cells(struct console *c, struct rect r)
             uint16_t cell = t->cells[c->top + y][x];
             uint8_t attr = (uint8_t)(cell >> 8);
 
-            ui_cell(r.y + y, r.x + x, text_cp437((uint8_t)cell), vga_color(attr & 15), vga_color(attr >> 4 & 7), 0);
+            ui_cell(r.y + y, r.x + x, text_cp437((uint8_t)cell), vga_color(attr & 15),
+                    vga_color(attr >> 4 & 7), 0);
         }
     }
     if (t->cursor_visible && cursor >= c->top && cursor < c->top + r.h && (int)t->cursor_col < r.w)
         ui_cursor(r.y + cursor - c->top, r.x + (int)t->cursor_col, true);
 }
 
-static void card(struct rect r, enum role role, const char *title, const char *const lines[], unsigned n)
+static void card(struct rect r, enum role role, const char *title, const char *const lines[],
+                 unsigned n)
 {
     int y = MAX(r.y + (r.h - (int)n - 2) / 2, 0);
 
@@ -96,9 +98,11 @@ static void draw_graphics(struct console *c, struct rect r)
 {
     const struct vm_entry *vm = deck_find(c->name);
     char title[64], viewer[160];
-    const char *lines[] = {viewer, "^] P saves a picture of it, ^] v tells more, ^] f shows the serial port."};
+    const char *lines[] = {
+        viewer, "^] P saves a picture of it, ^] v tells more, ^] f shows the serial port."};
 
-    snprintf(title, sizeof(title), "The guest shows graphics, %ux%u.", c->screen.width, c->screen.height);
+    snprintf(title, sizeof(title), "The guest shows graphics, %ux%u.", c->screen.width,
+             c->screen.height);
     if (vm && vm->vnc)
         snprintf(viewer, sizeof(viewer), "To see them, use a viewer: vncviewer %.120s", vm->vnc);
     else
@@ -132,7 +136,8 @@ static void pane_title(struct console *c, char *out, size_t size)
     else if (port)
         snprintf(out, size, "COM%d", c->pane);
     else if (t->mode == 1 && (int)t->rows > pane_rect().h)
-        snprintf(out, size, "rows %d-%d/%u", c->top + 1, MIN(c->top + pane_rect().h, (int)t->rows), t->rows);
+        snprintf(out, size, "rows %d-%d/%u", c->top + 1, MIN(c->top + pane_rect().h, (int)t->rows),
+                 t->rows);
     else
         str_copy(out, size, "screen");
 }
@@ -194,13 +199,26 @@ static bool named_key(int key, char *out, size_t size)
         int key;
         const char *name;
     } names[] = {
-        {UI_KEY_UP, "up"},         {UI_KEY_DOWN, "down"},     {UI_KEY_LEFT, "left"},
-        {UI_KEY_RIGHT, "right"},   {UI_KEY_HOME, "home"},     {UI_KEY_END, "end"},
-        {UI_KEY_PGUP, "pgup"},     {UI_KEY_PGDN, "pgdn"},     {UI_KEY_INSERT, "insert"},
-        {UI_KEY_DELETE, "delete"}, {UI_KEY_ENTER, "ret"},     {UI_KEY_TAB, "tab"},
-        {UI_KEY_ESC, "esc"},       {UI_KEY_BACKTAB, "shift-tab"}, {UI_KEY_BACKSPACE, "backspace"},
-        {UI_CTRL(']'), "ctrl-bracket_right"}, {UI_CTRL('\\'), "ctrl-backslash"},
-        {UI_CTRL('@'), "ctrl-spc"}, {UI_CTRL('_'), "ctrl-minus"}, {UI_CTRL('^'), "ctrl-6"},
+        {UI_KEY_UP, "up"},
+        {UI_KEY_DOWN, "down"},
+        {UI_KEY_LEFT, "left"},
+        {UI_KEY_RIGHT, "right"},
+        {UI_KEY_HOME, "home"},
+        {UI_KEY_END, "end"},
+        {UI_KEY_PGUP, "pgup"},
+        {UI_KEY_PGDN, "pgdn"},
+        {UI_KEY_INSERT, "insert"},
+        {UI_KEY_DELETE, "delete"},
+        {UI_KEY_ENTER, "ret"},
+        {UI_KEY_TAB, "tab"},
+        {UI_KEY_ESC, "esc"},
+        {UI_KEY_BACKTAB, "shift-tab"},
+        {UI_KEY_BACKSPACE, "backspace"},
+        {UI_CTRL(']'), "ctrl-bracket_right"},
+        {UI_CTRL('\\'), "ctrl-backslash"},
+        {UI_CTRL('@'), "ctrl-spc"},
+        {UI_CTRL('_'), "ctrl-minus"},
+        {UI_CTRL('^'), "ctrl-6"},
     };
 
     if (key > UI_KEY_F0 && key <= UI_KEY_LAST) {
@@ -317,8 +335,8 @@ static void run_paste(void *owner)
 {
     struct console *c = owner;
 
-    prompt_open("Paste", "Text to type into the guest; Enter sends it, without a line end:", "", pasted,
-                (void *)(uintptr_t)view_id(c->view));
+    prompt_open("Paste", "Text to type into the guest; Enter sends it, without a line end:", "",
+                pasted, (void *)(uintptr_t)view_id(c->view));
 }
 
 static void keyed(void *owner, const char *text)
@@ -333,8 +351,9 @@ static void run_send_key(void *owner)
 {
     struct console *c = owner;
 
-    prompt_open("Send key", "Keys joined by '-', for example ctrl-alt-f2, print, alt-tab:", "ctrl-alt-f1", keyed,
-                (void *)(uintptr_t)view_id(c->view));
+    prompt_open("Send key",
+                "Keys joined by '-', for example ctrl-alt-f2, print, alt-tab:", "ctrl-alt-f1",
+                keyed, (void *)(uintptr_t)view_id(c->view));
 }
 
 static void run_screenshot(void *owner)
@@ -399,7 +418,7 @@ static void run_literal(void *owner)
 }
 
 static const struct action actions[] = {
-#define ACTION(n, k, k2, l, h, f) \
+#define ACTION(n, k, k2, l, h, f)                                                                  \
     {.name = #n, .key = k, .alt_key = k2, .label = l, .help = h, .flags = f, .run = run_##n},
 #include "tui/screens/console.def"
 #undef ACTION

@@ -140,8 +140,8 @@ static bool save_screenshot(struct op *o)
     struct tm tm;
 
     localtime_r(&now, &tm);
-    snprintf(o->path, sizeof(o->path), "%s-%04d%02d%02d-%02d%02d%02d.png", o->name, tm.tm_year + 1900, tm.tm_mon + 1,
-             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    snprintf(o->path, sizeof(o->path), "%s-%04d%02d%02d-%02d%02d%02d.png", o->name,
+             tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
     return client_screenshot(o->name, o->path, &o->e);
 }
 
@@ -170,13 +170,15 @@ static void op_done(void *arg)
     if (*p)
         *p = o->next;
     if (!o->ok && o->op == OP_STOP && o->e.code == ERR_TIMEOUT)
-        app_toast(ROLE_WARN, "%s has not shut down yet: the guest may ignore the power button (K powers it off)",
-                  o->name);
+        app_toast(
+            ROLE_WARN,
+            "%s has not shut down yet: the guest may ignore the power button (K powers it off)",
+            o->name);
     else if (!o->ok && strstr(o->e.msg, o->name))
         app_toast_err(&o->e);
     else if (!o->ok)
-        app_toast(ROLE_BAD, "%s %s: %s%s%s", words[o->op].failed, o->name, o->e.msg, o->e.hint[0] ? " - " : "",
-                  o->e.hint);
+        app_toast(ROLE_BAD, "%s %s: %s%s%s", words[o->op].failed, o->name, o->e.msg,
+                  o->e.hint[0] ? " - " : "", o->e.hint);
     else if (o->op == OP_SCREENSHOT)
         app_toast(ROLE_STATUS, "%s: %s", words[o->op].done, o->path);
     else
@@ -228,10 +230,11 @@ static void probe_done(void *arg)
     if (p->kvm_usable && p->kvm_fast)
         snprintf(host.verdict, sizeof(host.verdict), "KVM ok: guests run at the host's speed");
     else if (p->kvm_usable)
-        snprintf(host.verdict, sizeof(host.verdict), "KVM is slow here (%s): the software CPU is used", p->reason);
+        snprintf(host.verdict, sizeof(host.verdict),
+                 "KVM is slow here (%s): the software CPU is used", p->reason);
     else
-        snprintf(host.verdict, sizeof(host.verdict), "no KVM (%s): software CPU, slower%s%s", p->reason,
-                 p->hint[0] ? " - " : "", p->hint);
+        snprintf(host.verdict, sizeof(host.verdict), "no KVM (%s): software CPU, slower%s%s",
+                 p->reason, p->hint[0] ? " - " : "", p->hint);
     host.accel = p->kvm_usable && p->kvm_fast ? "kvm" : "software";
     x_free(p);
 }

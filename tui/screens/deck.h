@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the screens know of VMs: the latest list, the operations under way, the host. UI thread only; all
- * calls that may block run as jobs. */
+/* What the screens know of VMs: the latest list, the operations under way, the host. UI thread
+ * only; all calls that may block run as jobs. */
 #ifndef VMDECK_SCREENS_DECK_H
 #define VMDECK_SCREENS_DECK_H
 
@@ -21,7 +21,16 @@ const char *deck_error(void);
 const struct vm_entry *deck_find(const char *name);
 unsigned deck_running(void);
 
-enum deck_op { OP_START, OP_RESUME, OP_PAUSE, OP_STOP, OP_KILL, OP_RESET, OP_REMOVE, OP_SCREENSHOT };
+enum deck_op {
+    OP_START,
+    OP_RESUME,
+    OP_PAUSE,
+    OP_STOP,
+    OP_KILL,
+    OP_RESET,
+    OP_REMOVE,
+    OP_SCREENSHOT
+};
 /* Does it in the background; tells the result, and refreshes. */
 void deck_do(const char *name, enum deck_op op);
 /* "starting" while an operation on the VM runs, else NULL. */

@@ -64,7 +64,8 @@ static void page_done(void *arg)
     x_free(j);
 }
 
-static void ask(const char *title, const char *name, void (*fill)(const char *, struct buf *), bool live, unsigned view)
+static void ask(const char *title, const char *name, void (*fill)(const char *, struct buf *),
+                bool live, unsigned view)
 {
     struct page_job *j = X_NEW(struct page_job);
 
@@ -173,9 +174,11 @@ static void fill_host(const char *name, struct buf *out)
     (void)name;
     uname(&un);
     cpu_name(cpu, sizeof(cpu));
-    const char *verdict = deck_verdict()[0] ? deck_verdict() : "still measuring", *hint = strstr(verdict, " - ");
+    const char *verdict = deck_verdict()[0] ? deck_verdict() : "still measuring",
+               *hint = strstr(verdict, " - ");
 
-    buf_printf(out, "Acceleration  %.*s\n", (int)(hint ? (size_t)(hint - verdict) : strlen(verdict)), verdict);
+    buf_printf(out, "Acceleration  %.*s\n",
+               (int)(hint ? (size_t)(hint - verdict) : strlen(verdict)), verdict);
     if (hint)
         buf_printf(out, "              %s\n", hint + 3);
     buf_printf(out, "Host          %s, %s %s\n", un.nodename, un.sysname, un.release);
@@ -191,8 +194,8 @@ static void fill_host(const char *name, struct buf *out)
             buf_printf(out, "Disk space    %s free of %s\n", a, b);
         }
     }
-    buf_printf(out, "Terminal      %s, %d colours, %s\n", getenv("TERM") ? getenv("TERM") : "?", ui_colors(),
-               ui_ascii() ? "ASCII" : "UTF-8");
+    buf_printf(out, "Terminal      %s, %d colours, %s\n", getenv("TERM") ? getenv("TERM") : "?",
+               ui_colors(), ui_ascii() ? "ASCII" : "UTF-8");
     buf_printf(out, "vmdeck        %s\n\n'vmdeck doctor' tells more.\n", VMDECK_VERSION);
     x_free(vms);
 }
@@ -211,7 +214,8 @@ void screen_viewer_open(const char *name)
     char title[96];
 
     if (!vm || !vm->vnc) {
-        app_toast(ROLE_WARN, "%s has no VNC server: see display.vnc in its configuration (e)", name);
+        app_toast(ROLE_WARN, "%s has no VNC server: see display.vnc in its configuration (e)",
+                  name);
         return;
     }
     snprintf(title, sizeof(title), "Viewer for %s", name);
@@ -220,16 +224,19 @@ void screen_viewer_open(const char *name)
     } else {
         const char *colon = strrchr(vm->vnc, ':');
 
-        buf_printf(&text, "On this host:\n    vncviewer %.*s::%s\n\n", (int)(colon ? colon - vm->vnc : 0), vm->vnc,
-                   colon ? colon + 1 : "");
-        buf_printf(&text, "From another machine, through SSH:\n    ssh -L 5900:%s USER@THISHOST\n"
-                          "    vncviewer localhost::5900\n\n",
+        buf_printf(&text, "On this host:\n    vncviewer %.*s::%s\n\n",
+                   (int)(colon ? colon - vm->vnc : 0), vm->vnc, colon ? colon + 1 : "");
+        buf_printf(&text,
+                   "From another machine, through SSH:\n    ssh -L 5900:%s USER@THISHOST\n"
+                   "    vncviewer localhost::5900\n\n",
                    vm->vnc);
     }
-    buf_printf(&text, "Password:\n    cat %s/vnc.pass\n    (or display.vnc.password_file in vm.yaml)\n\n",
+    buf_printf(&text,
+               "Password:\n    cat %s/vnc.pass\n    (or display.vnc.password_file in vm.yaml)\n\n",
                vm->dir ? vm->dir : ".");
-    buf_puts(&text, "VNC is not encrypted: keep it on 127.0.0.1 and use SSH. Any VNC viewer works;\n"
-                    "in Debian: tigervnc-viewer, remmina, gtk-vnc. macOS: open vnc://...\n");
+    buf_puts(&text,
+             "VNC is not encrypted: keep it on 127.0.0.1 and use SSH. Any VNC viewer works;\n"
+             "in Debian: tigervnc-viewer, remmina, gtk-vnc. macOS: open vnc://...\n");
     pager_open(title, buf_str(&text), NULL, NULL);
     buf_free(&text);
 }

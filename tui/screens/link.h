@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The console's connection to the VM's screen and keyboard, on a thread of its own: polls the text screen and sends
- * keys in order. */
+/* The console's connection to the VM's screen and keyboard, on a thread of its own: polls the text
+ * screen and sends keys in order. */
 #ifndef VMDECK_SCREENS_LINK_H
 #define VMDECK_SCREENS_LINK_H
 

@@ -35,8 +35,9 @@ static const struct {
     const char *glyph;
     enum role role;
 } looks[] = {
-    [LIST_OFF] = {"○", ROLE_DIM},      [LIST_STARTING] = {"◌", ROLE_WARN}, [LIST_RUNNING] = {"●", ROLE_GOOD},
-    [LIST_PAUSED] = {"‖", ROLE_WARN},  [LIST_CRASHED] = {"✗", ROLE_BAD},   [LIST_INVALID] = {"✗", ROLE_BAD},
+    [LIST_OFF] = {"○", ROLE_DIM},      [LIST_STARTING] = {"◌", ROLE_WARN},
+    [LIST_RUNNING] = {"●", ROLE_GOOD}, [LIST_PAUSED] = {"‖", ROLE_WARN},
+    [LIST_CRASHED] = {"✗", ROLE_BAD},  [LIST_INVALID] = {"✗", ROLE_BAD},
 };
 
 static bool passes(const struct vm_entry *vm)
@@ -116,8 +117,8 @@ struct column {
     int width; /* with one space after it; 0: the rest */
 };
 
-static const struct column wide[] = {{"NAME", 0},  {"STATE", 10}, {"CPU%", 6},
-                                     {"MEM", 12},  {"DISK", 12},  {"VNC", 9}};
+static const struct column wide[] = {{"NAME", 0}, {"STATE", 10}, {"CPU%", 6},
+                                     {"MEM", 12}, {"DISK", 12},  {"VNC", 9}};
 static const struct column narrow[] = {{"NAME", 0}, {"STATE", 10}, {"CPU%", 5}};
 
 static int layout(const struct column **cols, int *name_width)
@@ -176,7 +177,8 @@ static void draw_heads(int y)
 static void draw_header(void)
 {
     const struct vm_list *l = deck_list();
-    uint64_t memory = 0, total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t memory = 0,
+             total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     char host[40] = "", used[16], all[16], right[64] = "";
     int w = ui_cols();
 
@@ -189,8 +191,8 @@ static void draw_header(void)
     if (w < 60) {
         ui_textf(0, 1, w - 2, ROLE_TITLE, "vmdeck  VMs %u (%u run)", l->count, deck_running());
     } else {
-        ui_textf(0, 1, w - 2, ROLE_TITLE, "vmdeck  %.20s  %s  VMs %u (%u run)  RAM %s/%s", host, deck_accel(), l->count,
-                 deck_running(), used, all);
+        ui_textf(0, 1, w - 2, ROLE_TITLE, "vmdeck  %.20s  %s  VMs %u (%u run)  RAM %s/%s", host,
+                 deck_accel(), l->count, deck_running(), used, all);
     }
     if (buf_str(&s.filter.text)[0])
         snprintf(right, sizeof(right), "filter: %.40s ", buf_str(&s.filter.text));
@@ -201,7 +203,8 @@ static void draw_header(void)
 static void uptime(int64_t sec, char out[32])
 {
     if (sec >= 86400)
-        snprintf(out, 32, "up %lldd%02lldh", (long long)(sec / 86400), (long long)(sec / 3600 % 24));
+        snprintf(out, 32, "up %lldd%02lldh", (long long)(sec / 86400),
+                 (long long)(sec / 3600 % 24));
     else if (sec >= 3600)
         snprintf(out, 32, "up %lldh%02lldm", (long long)(sec / 3600), (long long)(sec / 60 % 60));
     else
@@ -228,8 +231,8 @@ static void draw_detail(const struct vm_entry *vm, int y, int lines)
         snprintf(accel, sizeof(accel), " %.20s", vm->accel);
     deck_human(vm->memory, memory);
     int x = 1 + ui_text(y, 1, w - 2, ROLE_HEAD, vm->name);
-    ui_textf(y, x + 2, w - x - 3, ROLE_TEXT, "%u vCPU%s%s · %s · %s %s", vm->cpus, vm->cpus == 1 ? "" : "s", accel,
-             memory, vm_list_state_name(vm->state), up);
+    ui_textf(y, x + 2, w - x - 3, ROLE_TEXT, "%u vCPU%s%s · %s · %s %s", vm->cpus,
+             vm->cpus == 1 ? "" : "s", accel, memory, vm_list_state_name(vm->state), up);
     if (lines > 1 && vm->problem) {
         struct rect r = {y + 1, 1, lines - 1, w - 2};
 
@@ -254,7 +257,8 @@ static void verdict_line(void *opaque, int n, const char *text, size_t len)
 
 static void draw_empty(int y, int h)
 {
-    int top = y + MAX((h - 6) / 2, 0), x = ui_cols() >= 60 ? ui_cols() / 2 - 20 : 2, w = ui_cols() - x - 1;
+    int top = y + MAX((h - 6) / 2, 0), x = ui_cols() >= 60 ? ui_cols() / 2 - 20 : 2,
+        w = ui_cols() - x - 1;
 
     if (deck_error()) {
         ui_text(top, 2, ui_cols() - 4, ROLE_BAD, deck_error());
@@ -321,17 +325,21 @@ static void detail_disks(const struct vm_config *c, char *out, size_t size)
     struct buf b = BUF_INIT;
 
     if (c->description && c->description[0])
-        buf_printf(&b, "%.*s · ", (int)MIN(strcspn(c->description, "\n"), (size_t)40), c->description);
+        buf_printf(&b, "%.*s · ", (int)MIN(strcspn(c->description, "\n"), (size_t)40),
+                   c->description);
     for (unsigned i = 0; i < c->disk_count; i++) {
         const char *slash = strrchr(c->disks[i].path, '/');
 
-        buf_printf(&b, "%s%s %.40s%s", i ? ", " : "", c->disks[i].id, slash ? slash + 1 : c->disks[i].path,
+        buf_printf(&b, "%s%s %.40s%s", i ? ", " : "", c->disks[i].id,
+                   slash ? slash + 1 : c->disks[i].path,
                    c->disks[i].readonly ? " (read-only)" : "");
     }
     for (unsigned i = 0; i < c->cdrom_count; i++) {
-        const char *path = c->cdroms[i].path ? c->cdroms[i].path : "empty", *slash = strrchr(path, '/');
+        const char *path = c->cdroms[i].path ? c->cdroms[i].path : "empty",
+                   *slash = strrchr(path, '/');
 
-        buf_printf(&b, "%s%s %.40s", i || c->disk_count ? ", " : "", c->cdroms[i].id, slash ? slash + 1 : path);
+        buf_printf(&b, "%s%s %.40s", i || c->disk_count ? ", " : "", c->cdroms[i].id,
+                   slash ? slash + 1 : path);
     }
     if (c->kernel)
         buf_printf(&b, "%skernel %.60s", b.len ? ", " : "",
@@ -349,8 +357,8 @@ static void detail_network(const struct vm_config *c, char *out, size_t size)
 
         buf_printf(&b, "%s%s %s", i ? ", " : "", n->id, n->mode == NET_USER ? "user" : "unplugged");
         for (unsigned j = 0; j < n->forward_count && j < 4; j++)
-            buf_printf(&b, "%s%u→%u%s", j ? "," : " fwd ", n->forwards[j].host_port, n->forwards[j].guest_port,
-                       n->forwards[j].udp ? "/udp" : "");
+            buf_printf(&b, "%s%u→%u%s", j ? "," : " fwd ", n->forwards[j].host_port,
+                       n->forwards[j].guest_port, n->forwards[j].udp ? "/udp" : "");
     }
     str_copy(out, size, b.len ? buf_str(&b) : "no network");
     buf_free(&b);
@@ -499,14 +507,20 @@ static void answered(void *owner, bool yes)
     x_free(q);
 }
 
-static void ask(enum deck_op op, enum dialog_level level, const char *title, const char *text, const char *yes)
+static void ask(enum deck_op op, enum dialog_level level, const char *title, const char *text,
+                const char *yes)
 {
     struct question *q = X_NEW(struct question);
 
     str_copy(q->name, sizeof(q->name), s.selected);
     q->op = op;
-    dialog_open(&(struct dialog){.level = level, .title = title, .text = text, .yes = yes, .word = q->name,
-                                 .done = answered, .owner = q});
+    dialog_open(&(struct dialog){.level = level,
+                                 .title = title,
+                                 .text = text,
+                                 .yes = yes,
+                                 .word = q->name,
+                                 .done = answered,
+                                 .owner = q});
 }
 
 static void run_reset(void *owner)
@@ -515,8 +529,10 @@ static void run_reset(void *owner)
 
     (void)owner;
     snprintf(title, sizeof(title), "Reset %s?", s.selected);
-    snprintf(text, sizeof(text),
-             "%s restarts at once, as by its reset button. What its programs have not saved is lost.", s.selected);
+    snprintf(
+        text, sizeof(text),
+        "%s restarts at once, as by its reset button. What its programs have not saved is lost.",
+        s.selected);
     ask(OP_RESET, DIALOG_DANGER, title, text, "Reset");
 }
 
@@ -527,7 +543,8 @@ static void run_kill(void *owner)
     (void)owner;
     snprintf(title, sizeof(title), "Power off %s?", s.selected);
     snprintf(text, sizeof(text),
-             "%s loses power at once. What its programs have not saved is lost. To shut it down properly, use o.",
+             "%s loses power at once. What its programs have not saved is lost. To shut it down "
+             "properly, use o.",
              s.selected);
     ask(OP_KILL, DIALOG_DANGER, title, text, "Power off");
 }
@@ -542,10 +559,12 @@ static void run_remove(void *owner)
         return;
     deck_human(vm->disk_used, used);
     snprintf(title, sizeof(title), "Delete %s?", vm->name);
-    snprintf(text, sizeof(text),
-             "Deletes the folder %.300s with everything in it: vm.yaml, logs and the disk images that are there "
-             "(%s used). Images elsewhere stay. There is no undo.\n\nType the VM's name to confirm:",
-             vm->dir ? vm->dir : "of the VM", used);
+    snprintf(
+        text, sizeof(text),
+        "Deletes the folder %.300s with everything in it: vm.yaml, logs and the disk images that "
+        "are there "
+        "(%s used). Images elsewhere stay. There is no undo.\n\nType the VM's name to confirm:",
+        vm->dir ? vm->dir : "of the VM", used);
     ask(OP_REMOVE, DIALOG_TYPE, title, text, "Delete");
 }
 
@@ -588,8 +607,15 @@ static void run_quit(void *owner)
 }
 
 static const struct action actions[] = {
-#define ACTION(n, k, k2, l, h, st, w, f) \
-    {.name = #n, .key = k, .alt_key = k2, .label = l, .help = h, .states = st, .why = w, .flags = f,       \
+#define ACTION(n, k, k2, l, h, st, w, f)                                                           \
+    {.name = #n,                                                                                   \
+     .key = k,                                                                                     \
+     .alt_key = k2,                                                                                \
+     .label = l,                                                                                   \
+     .help = h,                                                                                    \
+     .states = st,                                                                                 \
+     .why = w,                                                                                     \
+     .flags = f,                                                                                   \
      .run = run_##n},
 #include "tui/screens/actions.def"
 #undef ACTION

@@ -15,7 +15,7 @@
 #include "vmm/base/fd.h"
 
 #define SCROLLBACK  5000
-#define QUEUE_MAX   (64 * 1024) /* bytes to the guest that wait for it */
+#define QUEUE_MAX   (64 * 1024)  /* bytes to the guest that wait for it */
 #define READ_BUDGET (256 * 1024) /* bytes from the guest between two frames */
 
 struct cell {
@@ -79,8 +79,9 @@ static struct cell cell_of(VTermScreen *screen, const VTermScreenCell *vc)
 
     out.fg = (int16_t)color_of(screen, &c.fg);
     out.bg = (int16_t)color_of(screen, &c.bg);
-    out.flags = (uint16_t)((c.attrs.bold ? UI_CELL_BOLD : 0) | (c.attrs.reverse ? UI_CELL_REVERSE : 0) |
-                           (c.attrs.underline ? UI_CELL_UNDERLINE : 0));
+    out.flags =
+        (uint16_t)((c.attrs.bold ? UI_CELL_BOLD : 0) | (c.attrs.reverse ? UI_CELL_REVERSE : 0) |
+                   (c.attrs.underline ? UI_CELL_UNDERLINE : 0));
     return out;
 }
 
@@ -344,10 +345,18 @@ void serial_key(struct serial *s, int key)
         int key;
         VTermKey vkey;
     } map[] = {
-        {UI_KEY_UP, VTERM_KEY_UP},         {UI_KEY_DOWN, VTERM_KEY_DOWN},     {UI_KEY_LEFT, VTERM_KEY_LEFT},
-        {UI_KEY_RIGHT, VTERM_KEY_RIGHT},   {UI_KEY_HOME, VTERM_KEY_HOME},     {UI_KEY_END, VTERM_KEY_END},
-        {UI_KEY_PGUP, VTERM_KEY_PAGEUP},   {UI_KEY_PGDN, VTERM_KEY_PAGEDOWN}, {UI_KEY_INSERT, VTERM_KEY_INS},
-        {UI_KEY_DELETE, VTERM_KEY_DEL},    {UI_KEY_ENTER, VTERM_KEY_ENTER},   {UI_KEY_TAB, VTERM_KEY_TAB},
+        {UI_KEY_UP, VTERM_KEY_UP},
+        {UI_KEY_DOWN, VTERM_KEY_DOWN},
+        {UI_KEY_LEFT, VTERM_KEY_LEFT},
+        {UI_KEY_RIGHT, VTERM_KEY_RIGHT},
+        {UI_KEY_HOME, VTERM_KEY_HOME},
+        {UI_KEY_END, VTERM_KEY_END},
+        {UI_KEY_PGUP, VTERM_KEY_PAGEUP},
+        {UI_KEY_PGDN, VTERM_KEY_PAGEDOWN},
+        {UI_KEY_INSERT, VTERM_KEY_INS},
+        {UI_KEY_DELETE, VTERM_KEY_DEL},
+        {UI_KEY_ENTER, VTERM_KEY_ENTER},
+        {UI_KEY_TAB, VTERM_KEY_TAB},
         {UI_KEY_BACKSPACE, VTERM_KEY_BACKSPACE},
     };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A serial port as a terminal pane: libvterm between the port's stream and the screen, with scrollback. UI thread. */
+/* A serial port as a terminal pane: libvterm between the port's stream and the screen, with
+ * scrollback. UI thread. */
 #ifndef VMDECK_SCREENS_SERIAL_H
 #define VMDECK_SCREENS_SERIAL_H
 

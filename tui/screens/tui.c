@@ -19,7 +19,8 @@
 static enum ui_color color = UI_COLOR_AUTO;
 static enum ui_charset charset = UI_CHARSET_AUTO;
 
-static bool pick(const char *name, const char *value, const char *const words[3], int *out, struct err *e)
+static bool pick(const char *name, const char *value, const char *const words[3], int *out,
+                 struct err *e)
 {
     for (int i = 0; i < 3; i++) {
         if (!strcmp(value, words[i])) {
@@ -27,12 +28,14 @@ static bool pick(const char *name, const char *value, const char *const words[3]
             return true;
         }
     }
-    return err_set(e, ERR_USAGE, "--%s: \"%s\" is not one of %s, %s, %s", name, value, words[0], words[1], words[2]);
+    return err_set(e, ERR_USAGE, "--%s: \"%s\" is not one of %s, %s, %s", name, value, words[0],
+                   words[1], words[2]);
 }
 
 bool tui_option(const char *name, const char *value, struct err *e)
 {
-    static const char *const colors[3] = {"auto", "always", "never"}, *const charsets[3] = {"auto", "utf8", "ascii"};
+    static const char *const colors[3] = {"auto", "always", "never"}, *const charsets[3] = {
+                                                                          "auto", "utf8", "ascii"};
     int i = 0;
 
     if (!strcmp(name, "color")) {
@@ -53,8 +56,9 @@ bool tui_option(const char *name, const char *value, struct err *e)
 static int log_file(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char *dir = state && state[0] == '/' ? x_asprintf("%s/vmdeck", state)
-                                         : x_asprintf("%s/.local/state/vmdeck", home ? home : "/tmp");
+    char *dir = state && state[0] == '/'
+                    ? x_asprintf("%s/vmdeck", state)
+                    : x_asprintf("%s/.local/state/vmdeck", home ? home : "/tmp");
     char *path = x_asprintf("%s/tui.log", dir);
 
     for (char *p = dir + 1; *p; p++) {
@@ -102,8 +106,8 @@ int tui_main(void)
         close(saved);
     }
     if (running)
-        printf("%u VM%s running. See %s with 'vmdeck ls'.\n", running, running == 1 ? " keeps" : "s keep",
-               running == 1 ? "it" : "them");
+        printf("%u VM%s running. See %s with 'vmdeck ls'.\n", running,
+               running == 1 ? " keeps" : "s keep", running == 1 ? "it" : "them");
     fflush(stdout);
     /* jobs may still be inside client calls: their memory ends with the process */
     _exit(0);

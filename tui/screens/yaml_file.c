@@ -59,11 +59,13 @@ bool yaml_file_save(const struct yaml_file *f, const char *text, size_t len, str
     bool ok = now != NULL;
 
     if (ok && (now_len != f->len || memcmp(now, f->text, now_len))) {
-        ok = err_set(e, ERR_BUSY, "cannot save %s: the file was changed by someone else meanwhile", path);
+        ok = err_set(e, ERR_BUSY, "cannot save %s: the file was changed by someone else meanwhile",
+                     path);
         err_hint(e, "leave this form and edit again");
     }
     if (ok && (len != f->len || memcmp(text, f->text, len)))
-        ok = fd_write_file_atomic(backup, f->text, f->len, 0600, e) && fd_write_file_atomic(path, text, len, 0600, e);
+        ok = fd_write_file_atomic(backup, f->text, f->len, 0600, e) &&
+             fd_write_file_atomic(path, text, len, 0600, e);
     x_free(now);
     x_free(path);
     x_free(backup);
@@ -149,7 +151,8 @@ static void run_editor(struct editing *ed)
 
     x_free(script);
     if (status != 0) {
-        app_toast(ROLE_BAD, "the editor \"%s\" ended with status %d: nothing was saved", editor, status);
+        app_toast(ROLE_BAD, "the editor \"%s\" ended with status %d: nothing was saved", editor,
+                  status);
         editing_end(ed);
         return;
     }

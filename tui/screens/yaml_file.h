@@ -17,7 +17,8 @@ struct yaml_file {
 bool yaml_file_open(struct yaml_file *f, const char *name, struct err *e);
 void yaml_file_copy(struct yaml_file *to, const struct yaml_file *from);
 void yaml_file_close(struct yaml_file *f);
-/* Replaces the file, keeping the old one as vm.yaml.bak. Refuses when it was changed since it was read. */
+/* Replaces the file, keeping the old one as vm.yaml.bak. Refuses when it was changed since it was
+ * read. */
 bool yaml_file_save(const struct yaml_file *f, const char *text, size_t len, struct err *e);
 
 #endif

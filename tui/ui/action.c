@@ -143,7 +143,8 @@ static const struct view_ops menu_ops = {
     .key = menu_key,
 };
 
-void action_menu(const struct action_table *t, int (*state_of)(const char *subject), const char *subject, void *owner)
+void action_menu(const struct action_table *t, int (*state_of)(const char *subject),
+                 const char *subject, void *owner)
 {
     struct menu m = {.table = t, .state_of = state_of, .owner = owner};
 
@@ -153,13 +154,14 @@ void action_menu(const struct action_table *t, int (*state_of)(const char *subje
 
 /* ---- help ---- */
 
-static const char general[] = "Everywhere\n"
-                              "  Up Down j k      move          PgUp PgDn ^U ^D  page\n"
-                              "  Home End g G     first, last   /                search in text\n"
-                              "  Esc q            back          ^C               quit (VMs keep running)\n"
-                              "  ^L               redraw        ^Z               suspend vmdeck\n\n"
-                              "Capital letters ask before they do something that cannot be undone;\n"
-                              "Enter alone never confirms it.\n";
+static const char general[] =
+    "Everywhere\n"
+    "  Up Down j k      move          PgUp PgDn ^U ^D  page\n"
+    "  Home End g G     first, last   /                search in text\n"
+    "  Esc q            back          ^C               quit (VMs keep running)\n"
+    "  ^L               redraw        ^Z               suspend vmdeck\n\n"
+    "Capital letters ask before they do something that cannot be undone;\n"
+    "Enter alone never confirms it.\n";
 
 void action_help(const struct action_table *const tables[], unsigned count)
 {

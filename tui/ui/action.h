@@ -29,13 +29,15 @@ struct action_table {
 
 /* Whether the action is possible in that state (a bit number). */
 bool action_possible(const struct action *a, int state);
-/* Runs the action of the key. True when the key belongs to the table; one that is not possible says why. subject
- * names the object for that message. */
+/* Runs the action of the key. True when the key belongs to the table; one that is not possible says
+ * why. subject names the object for that message. */
 bool action_key(const struct action_table *t, int key, int state, const char *subject, void *owner);
 /* Keys of possible actions in one line, as many as fit. */
 void action_footer(const struct action_table *t, int y, int state);
-/* A menu of all actions; those not possible now are dim. state_of gives the subject's state at any time, -1: gone. */
-void action_menu(const struct action_table *t, int (*state_of)(const char *subject), const char *subject, void *owner);
+/* A menu of all actions; those not possible now are dim. state_of gives the subject's state at any
+ * time, -1: gone. */
+void action_menu(const struct action_table *t, int (*state_of)(const char *subject),
+                 const char *subject, void *owner);
 /* A help page of these tables. */
 void action_help(const struct action_table *const tables[], unsigned count);
 

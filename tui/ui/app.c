@@ -142,7 +142,8 @@ static void toast_line(void *opaque, int n, const char *s, size_t len)
 
     if (n >= 4)
         return;
-    ui_fill((struct rect){y, 0, 1, ui_cols()}, app.toast_role == ROLE_BAD ? ROLE_DANGER : ROLE_STATUS);
+    ui_fill((struct rect){y, 0, 1, ui_cols()},
+            app.toast_role == ROLE_BAD ? ROLE_DANGER : ROLE_STATUS);
     ui_textn(y, 1, ui_cols() - 2, app.toast_role == ROLE_BAD ? ROLE_DANGER : ROLE_STATUS, s, len);
 }
 
@@ -169,8 +170,8 @@ static void draw(void)
         int y = ui_rows() / 2 - 1;
 
         ui_text(y, 0, ui_cols(), ROLE_WARN, "vmdeck: too small");
-        ui_textf(y + 1, 0, ui_cols(), ROLE_TEXT, "%dx%d, needs %dx%d", ui_cols(), ui_rows(), UI_MIN_COLS,
-                 UI_MIN_ROWS);
+        ui_textf(y + 1, 0, ui_cols(), ROLE_TEXT, "%dx%d, needs %dx%d", ui_cols(), ui_rows(),
+                 UI_MIN_COLS, UI_MIN_ROWS);
         ui_text(y + 2, 0, ui_cols(), ROLE_DIM, "VMs keep running");
     } else {
         draw_from(app.top);
@@ -209,7 +210,8 @@ static void handle_key(int key)
         ui_redraw();
     } else if (key == UI_CTRL('z') && !app.top->ops->wants_ctrl_c) {
         suspend();
-    } else if (!(app.top->ops->key && app.top->ops->key(app.top, key)) && key == UI_KEY_ESC && had_toast) {
+    } else if (!(app.top->ops->key && app.top->ops->key(app.top, key)) && key == UI_KEY_ESC &&
+               had_toast) {
         app.toast[0] = '\0';
     }
     if (had_toast && !app.toast_fresh)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The frame of the terminal UI: a stack of views over one event loop, messages, and work on other threads.
+/* The frame of the terminal UI: a stack of views over one event loop, messages, and work on other
+ * threads.
  *
- * A view is a struct view_ops and private memory. Full views cover the screen; modal ones (menus, dialogs) are
- * drawn over what is below them. Only the top view gets keys. */
+ * A view is a struct view_ops and private memory. Full views cover the screen; modal ones (menus,
+ * dialogs) are drawn over what is below them. Only the top view gets keys. */
 #ifndef VMDECK_UI_APP_H
 #define VMDECK_UI_APP_H
 
@@ -24,7 +25,7 @@ struct view_ops {
     void (*draw)(struct view *v);
     /* True when the key was used. */
     bool (*key)(struct view *v, int key);
-    void (*tick)(struct view *v); /* once a second */
+    void (*tick)(struct view *v);  /* once a second */
     void (*shown)(struct view *v); /* became the top view again */
     void (*close)(struct view *v);
 };
@@ -34,7 +35,8 @@ void *view_priv(struct view *v);
 struct view *view_push(const struct view_ops *ops, void *arg);
 /* Closes this view and all above it. */
 void view_pop(struct view *v);
-/* A number that is never used again; view_find gives the view while it is open, else NULL. For jobs. */
+/* A number that is never used again; view_find gives the view while it is open, else NULL. For
+ * jobs. */
 unsigned view_id(const struct view *v);
 struct view *view_find(unsigned id);
 
@@ -52,8 +54,9 @@ void app_toast_err(const struct err *e);
 /* Runs a program in the terminal and waits. Returns its exit status, -1 when it could not run. */
 int app_run_program(const char *const argv[]);
 
-/* Runs work on a thread of a small pool, then done on the UI thread. A job is never dropped: done may find that the
- * view that asked for it is gone, so it must not keep pointers to views without checking. */
+/* Runs work on a thread of a small pool, then done on the UI thread. A job is never dropped: done
+ * may find that the view that asked for it is gone, so it must not keep pointers to views without
+ * checking. */
 void job_run(void (*work)(void *arg), void (*done)(void *arg), void *arg);
 /* Jobs whose done has not run yet. */
 unsigned job_count(void);

@@ -54,7 +54,11 @@ static void draw_buttons(const struct dialog_view *dv, struct rect r)
 
     x += ui_textf(y, x, r.w - 4, dv->focus_yes ? ROLE_TEXT : ROLE_FOCUS, "[ Cancel ]");
     x += 2;
-    ui_textf(y, x, r.x + r.w - 2 - x, dv->focus_yes ? ROLE_DANGER : danger ? ROLE_BAD : ROLE_TEXT, "[ %s ]", dv->yes);
+    ui_textf(y, x, r.x + r.w - 2 - x,
+             dv->focus_yes ? ROLE_DANGER
+             : danger      ? ROLE_BAD
+                           : ROLE_TEXT,
+             "[ %s ]", dv->yes);
     if (!dv->focus_yes)
         ui_cursor(y, r.x + 4, false);
     else
@@ -142,7 +146,8 @@ static bool dialog_view_key(struct view *v, int key)
             dv->focus_yes = true;
             str_copy(dv->note, sizeof(dv->note), "press y again to confirm");
         }
-    } else if (key == UI_KEY_TAB || key == UI_KEY_BACKTAB || key == UI_KEY_LEFT || key == UI_KEY_RIGHT) {
+    } else if (key == UI_KEY_TAB || key == UI_KEY_BACKTAB || key == UI_KEY_LEFT ||
+               key == UI_KEY_RIGHT) {
         dv->focus_yes = !dv->focus_yes;
         dv->note[0] = '\0';
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Questions. Enter never confirms a loss: the focus starts on Cancel, and the dangerous button takes `y` or Space
- * while it has the focus. Keys typed before the question was on the screen are thrown away. */
+/* Questions. Enter never confirms a loss: the focus starts on Cancel, and the dangerous button
+ * takes `y` or Space while it has the focus. Keys typed before the question was on the screen are
+ * thrown away. */
 #ifndef VMDECK_UI_DIALOG_H
 #define VMDECK_UI_DIALOG_H
 
@@ -15,9 +16,9 @@ enum dialog_level {
 struct dialog {
     enum dialog_level level;
     const char *title;
-    const char *text;  /* what will be lost, in numbers */
-    const char *yes;   /* label of the button */
-    const char *word;  /* DIALOG_TYPE */
+    const char *text; /* what will be lost, in numbers */
+    const char *yes;  /* label of the button */
+    const char *word; /* DIALOG_TYPE */
     /* Called once, after the dialog is gone. owner may be x_alloc'd; the callee frees it. */
     void (*done)(void *owner, bool yes);
     void *owner;

@@ -101,7 +101,8 @@ static void draw_field(struct form *f, unsigned i, int y, int label_w)
     } else {
         char text[80];
 
-        snprintf(text, sizeof(text), focused ? "◂ %.60s ▸" : "  %.60s", buf_str(&field->input.text));
+        snprintf(text, sizeof(text), focused ? "◂ %.60s ▸" : "  %.60s",
+                 buf_str(&field->input.text));
         ui_text(y, x, w, focused ? ROLE_FOCUS : ROLE_TEXT, text);
         if (focused)
             ui_cursor(y, x, false);
@@ -170,14 +171,17 @@ static void draw(struct view *v)
         if (y >= 1 && y < 1 + page)
             draw_field(f, i, y, label_w);
         if (f->fields[i].error[0] && y + 1 >= 1 && y + 1 < 1 + page)
-            ui_textf(y + 1, label_w + 4, ui_cols() - label_w - 5, ROLE_BAD, "✗ %s", f->fields[i].error);
+            ui_textf(y + 1, label_w + 4, ui_cols() - label_w - 5, ROLE_BAD, "✗ %s",
+                     f->fields[i].error);
     }
     int y = 1 + line_of(f, f->count) - f->top;
     if (y < 1 + page) {
         int x = 2;
 
-        x += ui_textf(y, x, ui_cols() - x, f->focus == f->count ? ROLE_FOCUS : ROLE_TEXT, "[ %s ]", f->submit);
-        ui_text(y, x + 2, ui_cols() - x - 2, f->focus == f->count + 1 ? ROLE_FOCUS : ROLE_TEXT, "[ Cancel ]");
+        x += ui_textf(y, x, ui_cols() - x, f->focus == f->count ? ROLE_FOCUS : ROLE_TEXT, "[ %s ]",
+                      f->submit);
+        ui_text(y, x + 2, ui_cols() - x - 2, f->focus == f->count + 1 ? ROLE_FOCUS : ROLE_TEXT,
+                "[ Cancel ]");
         if (f->focus >= f->count)
             ui_cursor(y, f->focus == f->count ? 4 : x + 4, false);
     }
@@ -325,8 +329,8 @@ static const struct view_ops form_view = {
     .close = close_form,
 };
 
-struct view *form_open(const char *title, const char *submit_label, const struct form_field *fields, unsigned count,
-                       const struct form_ops *ops, void *owner)
+struct view *form_open(const char *title, const char *submit_label, const struct form_field *fields,
+                       unsigned count, const struct form_ops *ops, void *owner)
 {
     struct form_args a = {title, submit_label, fields, count, ops, owner};
 

@@ -54,7 +54,8 @@ static void insert(struct ui_input *in, uint32_t c)
     text_encode(c, &s);
     if (in->text.len + s.len <= INPUT_MAX) {
         buf_add(&in->text, s.data, s.len); /* room for it at the end, then moved into place */
-        memmove(in->text.data + in->cursor + s.len, in->text.data + in->cursor, in->text.len - s.len - in->cursor);
+        memmove(in->text.data + in->cursor + s.len, in->text.data + in->cursor,
+                in->text.len - s.len - in->cursor);
         memcpy(in->text.data + in->cursor, s.data, s.len);
         in->cursor += s.len;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Threads for calls that may block: the UI thread itself never waits. Threads are made on demand up to a few and
- * then stay. */
+/* Threads for calls that may block: the UI thread itself never waits. Threads are made on demand up
+ * to a few and then stay. */
 #include <pthread.h>
 #include <stdatomic.h>
 

@@ -78,8 +78,8 @@ static void draw(struct view *v)
 
     p->page = ui_rows() - 2;
     clamp(p);
-    snprintf(where, sizeof(where), "%d-%d of %d%s", p->count ? p->top + 1 : 0, MIN(p->top + p->page, p->count),
-             p->count, p->follow ? ", follows" : "");
+    snprintf(where, sizeof(where), "%d-%d of %d%s", p->count ? p->top + 1 : 0,
+             MIN(p->top + p->page, p->count), p->count, p->follow ? ", follows" : "");
     ui_fill((struct rect){0, 0, 1, w}, ROLE_TITLE);
     ui_text(0, 1, w - 2 - (int)strlen(where), ROLE_TITLE, p->title);
     ui_text(0, w - 1 - (int)strlen(where), w, ROLE_TITLE, where);
@@ -98,11 +98,15 @@ static void draw(struct view *v)
     } else {
         int x = 1;
 
-        x += ui_text(last, x, w - x, ROLE_KEY, "Esc") + ui_text(last, x + 3, w - x, ROLE_TEXT, " back") + 2;
-        x += ui_text(last, x, w - x, ROLE_KEY, "/") + ui_text(last, x + 1, w - x, ROLE_TEXT, " search") + 2;
-        x += ui_text(last, x, w - x, ROLE_KEY, "n N") + ui_text(last, x + 3, w - x, ROLE_TEXT, " next, previous") + 2;
+        x += ui_text(last, x, w - x, ROLE_KEY, "Esc") +
+             ui_text(last, x + 3, w - x, ROLE_TEXT, " back") + 2;
+        x += ui_text(last, x, w - x, ROLE_KEY, "/") +
+             ui_text(last, x + 1, w - x, ROLE_TEXT, " search") + 2;
+        x += ui_text(last, x, w - x, ROLE_KEY, "n N") +
+             ui_text(last, x + 3, w - x, ROLE_TEXT, " next, previous") + 2;
         if (p->refresh)
-            x += ui_text(last, x, w - x, ROLE_KEY, "F") + ui_text(last, x + 1, w - x, ROLE_TEXT, " follow");
+            x += ui_text(last, x, w - x, ROLE_KEY, "F") +
+                 ui_text(last, x + 1, w - x, ROLE_TEXT, " follow");
         ui_cursor(1, 0, false);
     }
 }
@@ -203,10 +207,11 @@ static const struct view_ops pager_ops = {
     .close = close_pager,
 };
 
-struct view *pager_open(const char *title, const char *text, void (*refresh)(struct view *v, void *opaque),
-                        void *opaque)
+struct view *pager_open(const char *title, const char *text,
+                        void (*refresh)(struct view *v, void *opaque), void *opaque)
 {
-    struct pager p = {.title = x_strdup(title), .text = x_strdup(text), .refresh = refresh, .opaque = opaque};
+    struct pager p = {
+        .title = x_strdup(title), .text = x_strdup(text), .refresh = refresh, .opaque = opaque};
 
     return view_push(&pager_ops, &p);
 }

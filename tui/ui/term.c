@@ -177,7 +177,8 @@ bool ui_start(enum ui_color color, enum ui_charset charset, struct err *e)
 
         endwin();
         delscreen(ui.screen);
-        err_set(e, ERR_UNSUPPORTED, "cannot open the terminal UI: the terminal type \"%s\" cannot move the cursor",
+        err_set(e, ERR_UNSUPPORTED,
+                "cannot open the terminal UI: the terminal type \"%s\" cannot move the cursor",
                 term ? term : "");
         return err_hint(e, "use 'vmdeck ls' and the other commands; see 'vmdeck help'");
     }
@@ -270,16 +271,17 @@ static const struct {
     int curses, key;
     const char *name;
 } keys[] = {
-    {KEY_UP, UI_KEY_UP, "Up"},          {KEY_DOWN, UI_KEY_DOWN, "Down"},
-    {KEY_LEFT, UI_KEY_LEFT, "Left"},    {KEY_RIGHT, UI_KEY_RIGHT, "Right"},
-    {KEY_HOME, UI_KEY_HOME, "Home"},    {KEY_END, UI_KEY_END, "End"},
-    {KEY_PPAGE, UI_KEY_PGUP, "PgUp"},   {KEY_NPAGE, UI_KEY_PGDN, "PgDn"},
-    {KEY_IC, UI_KEY_INSERT, "Ins"},     {KEY_DC, UI_KEY_DELETE, "Del"},
+    {KEY_UP, UI_KEY_UP, "Up"},           {KEY_DOWN, UI_KEY_DOWN, "Down"},
+    {KEY_LEFT, UI_KEY_LEFT, "Left"},     {KEY_RIGHT, UI_KEY_RIGHT, "Right"},
+    {KEY_HOME, UI_KEY_HOME, "Home"},     {KEY_END, UI_KEY_END, "End"},
+    {KEY_PPAGE, UI_KEY_PGUP, "PgUp"},    {KEY_NPAGE, UI_KEY_PGDN, "PgDn"},
+    {KEY_IC, UI_KEY_INSERT, "Ins"},      {KEY_DC, UI_KEY_DELETE, "Del"},
     {KEY_BTAB, UI_KEY_BACKTAB, "S-Tab"}, {KEY_BACKSPACE, UI_KEY_BACKSPACE, "Backspace"},
     {KEY_ENTER, UI_KEY_ENTER, "Enter"},
 };
 
-/* Collects up to the end mark. Line ends come as carriage returns; a paste without an end is cut by time. */
+/* Collects up to the end mark. Line ends come as carriage returns; a paste without an end is cut by
+ * time. */
 static int read_paste(void)
 {
     wint_t c;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Text before it is drawn: decoding, cleaning, width, and the ASCII look of characters.
  *
- * Names, descriptions, logs and screens come from files and guests. Everything that is drawn passes text_next, so
- * that none of them can send control sequences to the terminal, or reorder what a person reads. */
+ * Names, descriptions, logs and screens come from files and guests. Everything that is drawn passes
+ * text_next, so that none of them can send control sequences to the terminal, or reorder what a
+ * person reads. */
 #ifndef VMDECK_UI_TEXT_H
 #define VMDECK_UI_TEXT_H
 
@@ -30,8 +31,9 @@ int text_columns(uint32_t c);
 int text_width(const char *s, bool ascii);
 /* Bytes of s that fit into the columns without cutting a character. */
 size_t text_fit(const char *s, int columns, bool ascii);
-/* Splits text into lines of at most that many columns at spaces. Calls line for each; returns their count. */
-int text_wrap(const char *s, int columns, bool ascii, void (*line)(void *opaque, int n, const char *s, size_t len),
-              void *opaque);
+/* Splits text into lines of at most that many columns at spaces. Calls line for each; returns their
+ * count. */
+int text_wrap(const char *s, int columns, bool ascii,
+              void (*line)(void *opaque, int n, const char *s, size_t len), void *opaque);
 
 #endif

@@ -25,8 +25,8 @@ enum conf_pointer { POINTER_TABLET, POINTER_MOUSE };
 enum conf_rtc { RTC_UTC, RTC_LOCALTIME };
 
 struct conf_disk {
-    char *id;    /* "disk0" */
-    char *path;  /* relative paths: to the VM's folder */
+    char *id;      /* "disk0" */
+    char *path;    /* relative paths: to the VM's folder */
     uint64_t size; /* bytes; 0: as the file is. Made on creation when the file does not exist */
     enum conf_disk_bus bus;
     bool readonly;
@@ -53,11 +53,11 @@ struct conf_network {
 
 struct conf_vnc {
     bool enabled;
-    char *listen;   /* "127.0.0.1" */
-    uint16_t port;  /* 0: auto from 5900 up */
-    bool tcp;       /* listen on TCP */
-    bool socket;    /* Unix socket vnc.sock in the runtime folder */
-    char *socket_path; /* another place for it (run --vnc unix:F) */
+    char *listen;        /* "127.0.0.1" */
+    uint16_t port;       /* 0: auto from 5900 up */
+    bool tcp;            /* listen on TCP */
+    bool socket;         /* Unix socket vnc.sock in the runtime folder */
+    char *socket_path;   /* another place for it (run --vnc unix:F) */
     char *password_file; /* made with a random password when absent */
 };
 
@@ -72,9 +72,9 @@ struct vm_config {
     enum conf_accel accel;
     char *cpu_model; /* "x86-64-v3" */
     uint32_t cpus;
-    uint64_t memory; /* bytes, multiple of 1 MiB */
+    uint64_t memory;                /* bytes, multiple of 1 MiB */
     char *kernel, *initrd, *append; /* direct boot when kernel is set */
-    char *modules[CONF_MODULES]; /* multiboot modules, "path args" */
+    char *modules[CONF_MODULES];    /* multiboot modules, "path args" */
     unsigned module_count;
     struct conf_disk disks[CONF_DISKS];
     unsigned disk_count;
@@ -94,8 +94,8 @@ struct vm_config {
 
 /* Keys are named by path: "memory", "disks[0].path", "display.vnc.port". See schema.def. */
 
-/* The schema's defaults; that includes one network in mode user (set network_count to 0 for none, after
- * config_set("networks...") or by hand) and COM1 as console. */
+/* The schema's defaults; that includes one network in mode user (set network_count to 0 for none,
+ * after config_set("networks...") or by hand) and COM1 as console. */
 void config_init(struct vm_config *c);
 void config_fini(struct vm_config *c);
 
@@ -111,27 +111,31 @@ struct conf_diags {
 };
 void conf_diags_free(struct conf_diags *d);
 /* gcc style: "file:line:col: error: message", the line and a caret under it. */
-void conf_diags_format(const struct conf_diags *d, const char *file, const char *text, struct buf *out);
+void conf_diags_format(const struct conf_diags *d, const char *file, const char *text,
+                       struct buf *out);
 
-/* Parses and checks the text of a vm.yaml. default_name: the folder's name. False with diags filled (and
- * e set to a summary); c is then as after config_init. */
+/* Parses and checks the text of a vm.yaml. default_name: the folder's name. False with diags filled
+ * (and e set to a summary); c is then as after config_init. */
 bool config_parse(const char *text, size_t len, const char *default_name, struct vm_config *c,
                   struct conf_diags *diags, struct err *e);
 /* The whole config as YAML with the schema's order; only keys that differ from the default. */
 void config_emit(const struct vm_config *c, struct buf *out);
-/* Edits one scalar ("memory", "cpus", "disks[0].path", "display.vnc.port"): changes only that value's bytes, or
- * adds the key in its place; comments, order and layout of the rest stay. value is given as a person would type it.
- * NULL or "" writes null, the default. A list of scalars takes "a, b". With an index equal to the
- * count an entry is appended; with path of an entry ("disks[1]") and NULL, that entry goes away.
- * The result is parsed again before it is returned in out; diags then speak of the new text. */
+/* Edits one scalar ("memory", "cpus", "disks[0].path", "display.vnc.port"): changes only that
+ * value's bytes, or adds the key in its place; comments, order and layout of the rest stay. value
+ * is given as a person would type it. NULL or "" writes null, the default. A list of scalars takes
+ * "a, b". With an index equal to the count an entry is appended; with path of an entry ("disks[1]")
+ * and NULL, that entry goes away. The result is parsed again before it is returned in out; diags
+ * then speak of the new text. */
 bool config_edit(const char *text, size_t len, const char *path, const char *value, struct buf *out,
                  struct conf_diags *diags, struct err *e);
-/* Value of a scalar as text, for forms and `info`; a list of scalars reads as "a, b". False: no such key. */
+/* Value of a scalar as text, for forms and `info`; a list of scalars reads as "a, b". False: no
+ * such key. */
 bool config_get(const struct vm_config *c, const char *path, struct buf *out);
-/* Sets one value as typed by a person; "" is the default. An index equal to the count appends to that list.
- * Checks the value by itself; config_validate checks what holds between values. */
+/* Sets one value as typed by a person; "" is the default. An index equal to the count appends to
+ * that list. Checks the value by itself; config_validate checks what holds between values. */
 bool config_set(struct vm_config *c, const char *path, const char *value, struct err *e);
-/* Only checks a value against the key's type and range; indexes in path do not matter and may be left out
+/* Only checks a value against the key's type and range; indexes in path do not matter and may be
+ * left out
  * ("disks[].bus"). */
 bool config_check(const char *path, const char *value, struct err *e);
 /* What holds between values (unique ids and forwards, kernel for initrd, ...). */

@@ -48,7 +48,8 @@ static void add_caret(struct buf *out, const char *line, size_t len, const struc
         buf_puts(out, "~");
 }
 
-void conf_diags_format(const struct conf_diags *d, const char *file, const char *text, struct buf *out)
+void conf_diags_format(const struct conf_diags *d, const char *file, const char *text,
+                       struct buf *out)
 {
     for (unsigned i = 0; i < d->count; i++) {
         const struct conf_diag *g = &d->list[i];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Edits of one value in the text of a vm.yaml: finds the bytes to change and changes only them, so that
- * comments, order and layout of everything else stay as their author left them. */
+/* Edits of one value in the text of a vm.yaml: finds the bytes to change and changes only them, so
+ * that comments, order and layout of everything else stay as their author left them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,8 +72,8 @@ static void render_value(const struct target *t, bool flow, bool force_quotes, s
     buf_puts(out, "]");
 }
 
-/* The rest of a path as text below an existing node: "vnc.port", "[0].path" or nothing. indent: column of the
- * key that comes first. */
+/* The rest of a path as text below an existing node: "vnc.port", "[0].path" or nothing. indent:
+ * column of the key that comes first. */
 static void render_path(const struct edit *ed, const char *rest, const struct target *t, bool flow,
                         int indent, struct buf *out)
 {
@@ -123,8 +123,8 @@ static bool replace_scalar(struct edit *ed, const struct node *n, const struct t
     if (n->style == '|' && t->value && conf_literal_ok(t->value)) {
         conf_literal(t->value, (int)(n->key ? n->key->start.column + 1 : 2), &b);
         b.data[--b.len] = '\0'; /* the old final newline stays */
-    } else if (n->style == '\'' && t->value && !strpbrk(t->value, "'\n") && t->row->type != CONF_LIST &&
-               t->row->type != CONF_CLASSES) {
+    } else if (n->style == '\'' && t->value && !strpbrk(t->value, "'\n") &&
+               t->row->type != CONF_LIST && t->row->type != CONF_CLASSES) {
         buf_printf(&b, "'%s'", t->value);
     } else {
         render_value(t, flow, quoted, &b);
@@ -185,14 +185,15 @@ static void insert_line(struct edit *ed, size_t after, int indent, const char *b
     buf_free(&b);
 }
 
-static bool insert_key(struct edit *ed, const struct node *map, const char *pattern, const char *rest,
-                       const struct target *t)
+static bool insert_key(struct edit *ed, const struct node *map, const char *pattern,
+                       const char *rest, const struct target *t)
 {
     struct buf body = BUF_INIT, b = BUF_INIT;
     char path[128];
     int indent = map->first ? (int)map->first->key->start.column - 1 : 0;
 
-    snprintf(path, sizeof(path), "%s%s%.*s", pattern, *pattern ? "." : "", (int)strcspn(rest, ".["), rest);
+    snprintf(path, sizeof(path), "%s%s%.*s", pattern, *pattern ? "." : "", (int)strcspn(rest, ".["),
+             rest);
     const struct node *prev = predecessor(map, pattern, conf_row_order(path, strlen(path)));
 
     render_path(ed, rest, t, map->flow, indent, &body);
@@ -217,7 +218,8 @@ static bool insert_key(struct edit *ed, const struct node *map, const char *patt
     return true;
 }
 
-static bool append_entry(struct edit *ed, const struct node *list, const char *rest, const struct target *t)
+static bool append_entry(struct edit *ed, const struct node *list, const char *rest,
+                         const struct target *t)
 {
     struct buf body = BUF_INIT, b = BUF_INIT;
     const char *after = strchr(rest, ']') + 1;
@@ -273,7 +275,8 @@ static bool in_flow(const struct node *const *trail, unsigned n)
     return false;
 }
 
-static bool apply(struct edit *ed, const struct node *root, const char *path, const struct target *t)
+static bool apply(struct edit *ed, const struct node *root, const char *path,
+                  const struct target *t)
 {
     const struct node *trail[CONF_MAX_DEPTH + 1] = {root}, *n = root;
     unsigned depth = 1;
@@ -348,7 +351,8 @@ bool config_edit(const char *text, size_t len, const char *path, const char *val
     if (conf_path_pattern(path, &pattern))
         t.row = conf_row_find(buf_str(&pattern), pattern.len);
     /* an entry of maps has no row of its own; it can only be removed */
-    bool entry = !t.row && !t.value && pattern.len > 2 && conf_group_exists(buf_str(&pattern), pattern.len);
+    bool entry =
+        !t.row && !t.value && pattern.len > 2 && conf_group_exists(buf_str(&pattern), pattern.len);
     buf_free(&pattern);
     if (!t.row && !entry)
         return err_set(e, ERR_NOENT, "no such key: \"%s\"", path);
@@ -357,7 +361,8 @@ bool config_edit(const char *text, size_t len, const char *path, const char *val
     struct node *root = node_parse(text, len, diags, &empty);
 
     if (!root)
-        return err_set(e, ERR_INVALID, "%s", diags->count ? diags->list[0].message : "the file is empty");
+        return err_set(e, ERR_INVALID, "%s",
+                       diags->count ? diags->list[0].message : "the file is empty");
     ok = apply(&ed, root, path, &t);
     node_free(root);
     if (ok) {

@@ -8,7 +8,8 @@
 
 static bool special_word(const char *s)
 {
-    static const char *const words[] = {"~", "null", "true", "false", "yes", "no", "on", "off", "y", "n"};
+    static const char *const words[] = {"~",  "null", "true", "false", "yes",
+                                        "no", "on",   "off",  "y",     "n"};
 
     for (unsigned i = 0; i < ARRAY_LEN(words); i++)
         if (!strcasecmp(s, words[i]))
@@ -62,7 +63,8 @@ void conf_quote(const char *text, bool flow, bool force, struct buf *out)
     buf_puts(out, "\"");
 }
 
-void conf_scalar(const struct conf_row *row, const char *text, bool flow, bool force, struct buf *out)
+void conf_scalar(const struct conf_row *row, const char *text, bool flow, bool force,
+                 struct buf *out)
 {
     bool words = row->type == CONF_TEXT || row->type == CONF_PATH;
 
@@ -84,13 +86,15 @@ void conf_scalar(const struct conf_row *row, const char *text, bool flow, bool f
     }
 }
 
-static void emit_group(const char *pattern, const void *base, const void *def, int indent, struct buf *out);
+static void emit_group(const char *pattern, const void *base, const void *def, int indent,
+                       struct buf *out);
 
 bool conf_literal_ok(const char *s)
 {
     size_t len = strlen(s);
 
-    if (len < 2 || !strchr(s, '\n') || s[0] == ' ' || s[0] == '\n' || s[len - 1] != '\n' || s[len - 2] == '\n')
+    if (len < 2 || !strchr(s, '\n') || s[0] == ' ' || s[0] == '\n' || s[len - 1] != '\n' ||
+        s[len - 2] == '\n')
         return false;
     for (const char *p = s; *p; p++)
         if (((unsigned char)*p < 32 && *p != '\n') || *p == 127)
@@ -147,7 +151,8 @@ static void emit_entries(const struct conf_row *list, const void *base, int inde
 }
 
 /* def: the same container with defaults, to leave out what equals it; NULL inside lists. */
-static void emit_key(const char *path, const void *base, const void *def, int indent, struct buf *out)
+static void emit_key(const char *path, const void *base, const void *def, int indent,
+                     struct buf *out)
 {
     const struct conf_row *row = conf_row_find(path, strlen(path));
     const char *dot = strrchr(path, '.');
@@ -180,7 +185,8 @@ static void emit_key(const char *path, const void *base, const void *def, int in
     buf_free(&then);
 }
 
-static void emit_group(const char *pattern, const void *base, const void *def, int indent, struct buf *out)
+static void emit_group(const char *pattern, const void *base, const void *def, int indent,
+                       struct buf *out)
 {
     const char *key;
     size_t len;

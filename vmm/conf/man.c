@@ -32,7 +32,8 @@ static void add_range(const struct conf_row *row, struct buf *out)
         buf_puts(out, " to ");
         conf_format_size(row->max, out);
     } else if (row->type == CONF_NUMBER && row->max < UINT32_MAX) {
-        buf_printf(out, ", %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+        buf_printf(out, ", %llu to %llu", (unsigned long long)row->min,
+                   (unsigned long long)row->max);
     }
 }
 
@@ -75,33 +76,36 @@ static const char head[] =
     "in it. The file is read when the machine starts. People may edit it; what\n.BR vmdeck (1)\n"
     "changes in it leaves comments, order and layout of the rest alone.\n.PP\n"
     "The file is YAML with these rules:\n"
-    ".IP \\(bu 2\nUnknown and repeated keys are errors. Keys that begin with\n.B x\\-\nare yours and ignored.\n"
+    ".IP \\(bu 2\nUnknown and repeated keys are errors. Keys that begin with\n.B x\\-\nare yours "
+    "and ignored.\n"
     ".IP \\(bu 2\nBooleans are\n.B true\nand\n.BR false ;\nyes, no, on and off are errors.\n"
-    ".IP \\(bu 2\nSizes need a unit: KiB, MiB, GiB or TiB; K, M, G and T mean the same, powers of 1024.\n"
+    ".IP \\(bu 2\nSizes need a unit: KiB, MiB, GiB or TiB; K, M, G and T mean the same, powers of "
+    "1024.\n"
     ".IP \\(bu 2\nNumbers are decimal, or hexadecimal after 0x; they do not begin with 0.\n"
     ".IP \\(bu 2\nA key without a value, or with\n.BR null ,\nhas its default.\n"
     ".IP \\(bu 2\nRelative paths start at the machine's folder;\n.B ~/\nis your home.\n"
-    ".IP \\(bu 2\nAnchors, aliases and tags are refused, as are files over 1\\ MiB and nesting over 32 levels.\n"
+    ".IP \\(bu 2\nAnchors, aliases and tags are refused, as are files over 1\\ MiB and nesting "
+    "over 32 levels.\n"
     ".PP\n.B vmdeck validate\nchecks files and reports all mistakes at once, as FILE:LINE:COLUMN.\n"
     ".SH KEYS\n"
-    "Dots lead into a mapping,\n.B []\ninto each entry of a list:\n.B disks[].path\nis the key\n.B path\n"
+    "Dots lead into a mapping,\n.B []\ninto each entry of a list:\n.B disks[].path\nis the key\n.B "
+    "path\n"
     "of an entry of the list\n.BR disks .\n";
 
-static const char tail[] =
-    ".SH EXAMPLE\n.EX\n"
-    "version: 1\n"
-    "description: Web server\n"
-    "cpus: 2\n"
-    "memory: 2GiB\n"
-    "disks:\n"
-    "  \\- path: disks/system.raw\n"
-    "    size: 20GiB\n"
-    "cdroms:\n"
-    "  \\- path: ~/images/netinst.iso\n"
-    "networks:\n"
-    "  \\- forwards: [\"127.0.0.1:2222:22\"]\n"
-    ".EE\n"
-    ".SH SEE ALSO\n.BR vmdeck (1)\n";
+static const char tail[] = ".SH EXAMPLE\n.EX\n"
+                           "version: 1\n"
+                           "description: Web server\n"
+                           "cpus: 2\n"
+                           "memory: 2GiB\n"
+                           "disks:\n"
+                           "  \\- path: disks/system.raw\n"
+                           "    size: 20GiB\n"
+                           "cdroms:\n"
+                           "  \\- path: ~/images/netinst.iso\n"
+                           "networks:\n"
+                           "  \\- forwards: [\"127.0.0.1:2222:22\"]\n"
+                           ".EE\n"
+                           ".SH SEE ALSO\n.BR vmdeck (1)\n";
 
 void conf_man_page(struct buf *out)
 {

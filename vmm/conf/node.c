@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One YAML document as a tree of positions, made from libyaml's events.
  *
- * Only the event interface is used: building libyaml's own document takes quadratic time on nested input.
- * Size, depth and number of events are capped, and anchors, aliases and tags are refused, so that a small
- * file cannot grow. This is the only file that knows libyaml. */
+ * Only the event interface is used: building libyaml's own document takes quadratic time on nested
+ * input. Size, depth and number of events are capped, and anchors, aliases and tags are refused, so
+ * that a small file cannot grow. This is the only file that knows libyaml. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,8 @@ struct builder {
     bool failed;
 };
 
-void conf_diag_add(struct conf_diags *d, const struct mark *at, unsigned width, const char *fmt, ...)
+void conf_diag_add(struct conf_diags *d, const struct mark *at, unsigned width, const char *fmt,
+                   ...)
 {
     va_list ap;
 
@@ -50,7 +51,8 @@ static bool continuation(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* libyaml counts characters, splicing needs bytes. Marks come nearly in order, so walk from the last. */
+/* libyaml counts characters, splicing needs bytes. Marks come nearly in order, so walk from the
+ * last. */
 static size_t byte_at(struct builder *b, size_t chr)
 {
     while (b->chr < chr && b->byte < b->len) {
@@ -88,10 +90,12 @@ static const char *explain(const yaml_parser_t *p)
     static const struct {
         const char *theirs, *ours;
     } table[] = {
-        {"mapping values are not allowed",
-         "a ':' is not expected here (put text that contains ': ' in quotes, or check the indentation)"},
-        {"while scanning an alias", "'*' begins an alias, which is not supported (put the text in quotes)"},
-        {"while scanning an anchor", "'&' begins an anchor, which is not supported (put the text in quotes)"},
+        {"mapping values are not allowed", "a ':' is not expected here (put text that contains ': "
+                                           "' in quotes, or check the indentation)"},
+        {"while scanning an alias",
+         "'*' begins an alias, which is not supported (put the text in quotes)"},
+        {"while scanning an anchor",
+         "'&' begins an anchor, which is not supported (put the text in quotes)"},
         {"cannot start any token", "this character cannot begin a value (put the text in quotes)"},
         {"could not find expected ':'", "a ':' is missing after the key"},
         {"did not find expected key", "a key is expected here (check the indentation)"},
@@ -102,7 +106,8 @@ static const char *explain(const yaml_parser_t *p)
     };
 
     for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-        if ((p->problem && strstr(p->problem, table[i].theirs)) || (p->context && strstr(p->context, table[i].theirs)))
+        if ((p->problem && strstr(p->problem, table[i].theirs)) ||
+            (p->context && strstr(p->context, table[i].theirs)))
             return table[i].ours;
     return NULL;
 }
@@ -127,14 +132,16 @@ static void fail_syntax(struct builder *b)
         return;
     }
     size_t at = byte_at(b, p->problem_mark.index);
-    const char *plain = at < b->len && b->text[at] == '\t' ? "tabs cannot indent YAML (use spaces)" : explain(p);
+    const char *plain =
+        at < b->len && b->text[at] == '\t' ? "tabs cannot indent YAML (use spaces)" : explain(p);
     if (plain)
         str_copy(message, sizeof(message), plain);
     else if (!strcmp(problem, "found unexpected end of stream"))
-        snprintf(message, sizeof(message), "the quote that opens in line %zu is not closed", p->context_mark.line + 1);
+        snprintf(message, sizeof(message), "the quote that opens in line %zu is not closed",
+                 p->context_mark.line + 1);
     else if (p->context)
-        snprintf(message, sizeof(message), "not valid YAML: %s (%s that starts in line %zu)", problem,
-                 p->context, p->context_mark.line + 1);
+        snprintf(message, sizeof(message), "not valid YAML: %s (%s that starts in line %zu)",
+                 problem, p->context, p->context_mark.line + 1);
     else
         snprintf(message, sizeof(message), "not valid YAML: %s", problem);
     fail(b, &p->problem_mark, 1, message);
@@ -335,7 +342,8 @@ struct node *node_key(const struct node *map, const char *key, size_t len)
     if (map->kind != NODE_MAP)
         return NULL;
     for (struct node *n = map->first; n; n = n->next)
-        if (n->key->kind == NODE_SCALAR && n->key->text_len == len && !memcmp(n->key->text, key, len))
+        if (n->key->kind == NODE_SCALAR && n->key->text_len == len &&
+            !memcmp(n->key->text, key, len))
             return n;
     return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From the document's nodes to typed values: walks the tree along the schema and collects every mistake with
- * its place, then checks what holds between values. */
+/* From the document's nodes to typed values: walks the tree along the schema and collects every
+ * mistake with its place, then checks what holds between values. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,8 @@ struct walk {
 
 static unsigned width_of(const struct node *n)
 {
-    if (n->start.line == n->end.line && n->end.offset > n->start.offset && n->end.column > n->start.column)
+    if (n->start.line == n->end.line && n->end.offset > n->start.offset &&
+        n->end.column > n->start.column)
         return n->end.column - n->start.column;
     return 1;
 }
@@ -32,13 +33,32 @@ static unsigned width_of(const struct node *n)
 static const struct {
     const char *other, *ours;
 } synonyms[] = {
-    {"ram", "memory"},        {"mem", "memory"},      {"cores", "cpus"},       {"vcpu", "cpus"},
-    {"vcpus", "cpus"},        {"cpu_cores", "cpus"},  {"smp", "cpus"},         {"iso", "cdroms"},
-    {"cd", "cdroms"},         {"hdd", "disks"},       {"drives", "disks"},     {"image", "path"},
-    {"file", "path"},         {"title", "name"},      {"cmdline", "append"},   {"port_forwards", "forwards"},
-    {"portForwards", "forwards"}, {"net", "networks"}, {"nics", "networks"},   {"vnc", "display.vnc"},
-    {"accelerator", "accel"}, {"notes", "description"}, {"keyboard", "input.layout"},
-    {"ro", "readonly"},       {"read_only", "readonly"}, {"protection", "protected"},
+    {"ram", "memory"},
+    {"mem", "memory"},
+    {"cores", "cpus"},
+    {"vcpu", "cpus"},
+    {"vcpus", "cpus"},
+    {"cpu_cores", "cpus"},
+    {"smp", "cpus"},
+    {"iso", "cdroms"},
+    {"cd", "cdroms"},
+    {"hdd", "disks"},
+    {"drives", "disks"},
+    {"image", "path"},
+    {"file", "path"},
+    {"title", "name"},
+    {"cmdline", "append"},
+    {"port_forwards", "forwards"},
+    {"portForwards", "forwards"},
+    {"net", "networks"},
+    {"nics", "networks"},
+    {"vnc", "display.vnc"},
+    {"accelerator", "accel"},
+    {"notes", "description"},
+    {"keyboard", "input.layout"},
+    {"ro", "readonly"},
+    {"read_only", "readonly"},
+    {"protection", "protected"},
 };
 
 /* Suggests a key of the group, then a synonym, then the same word elsewhere in the schema. */
@@ -76,7 +96,8 @@ static const char *suggest(const char *pattern, const struct node *key, char *ou
     return NULL;
 }
 
-static void unknown_key(struct walk *w, const struct node *key, const char *pattern, const char *path)
+static void unknown_key(struct walk *w, const struct node *key, const char *pattern,
+                        const char *path)
 {
     char guess[64];
     const char *dot = strrchr(key->text, '.');
@@ -92,7 +113,9 @@ static void unknown_key(struct walk *w, const struct node *key, const char *patt
 
 static const char *kind_name(const struct node *n)
 {
-    return n->kind == NODE_MAP ? "keys and values" : n->kind == NODE_LIST ? "a list" : "a single value";
+    return n->kind == NODE_MAP    ? "keys and values"
+           : n->kind == NODE_LIST ? "a list"
+                                  : "a single value";
 }
 
 /* [disk, cdrom] as the words that conf_value_parse takes. */
@@ -106,8 +129,8 @@ static bool join_words(const struct node *list, struct buf *out)
     return true;
 }
 
-static void walk_value(struct walk *w, const struct node *n, const struct conf_row *row, const char *path,
-                       void *base)
+static void walk_value(struct walk *w, const struct node *n, const struct conf_row *row,
+                       const char *path, void *base)
 {
     struct err e;
     struct buf words = BUF_INIT;
@@ -138,7 +161,8 @@ static void walk_value(struct walk *w, const struct node *n, const struct conf_r
         text = buf_str(&words);
         plain = true;
     } else if (n->kind != NODE_SCALAR) {
-        complain(w, n, "%s: expected a %s, found %s", path, conf_type_name(row->type), kind_name(n));
+        complain(w, n, "%s: expected a %s, found %s", path, conf_type_name(row->type),
+                 kind_name(n));
         return;
     }
     if (!conf_value_parse(row, text, plain, base, &e))
@@ -150,7 +174,8 @@ static void walk_map(struct walk *w, const struct node *map, const char *pattern
                      void *base);
 
 /* The rows an entry of a map must have. */
-static void check_required(struct walk *w, const struct node *map, const char *pattern, const char *path)
+static void check_required(struct walk *w, const struct node *map, const char *pattern,
+                           const char *path)
 {
     size_t len = strlen(pattern);
 
@@ -158,8 +183,8 @@ static void check_required(struct walk *w, const struct node *map, const char *p
         const struct conf_row *row = &conf_rows[i];
         const char *key = row->path + len + 1;
 
-        if (!(row->flags & CONF_REQUIRED) || strncmp(row->path, pattern, len) || row->path[len] != '.' ||
-            strpbrk(key, ".[") || node_key(map, key, strlen(key)))
+        if (!(row->flags & CONF_REQUIRED) || strncmp(row->path, pattern, len) ||
+            row->path[len] != '.' || strpbrk(key, ".[") || node_key(map, key, strlen(key)))
             continue;
         complain(w, map, "%s: the key '%s' is missing", path, key);
     }
@@ -174,7 +199,8 @@ static void walk_list(struct walk *w, const struct node *list, const struct conf
     if (node_is_null(list))
         return;
     if (list->kind != NODE_LIST) {
-        complain(w, list, "%s: expected a list ('- ' before each entry), found %s", path, kind_name(list));
+        complain(w, list, "%s: expected a list ('- ' before each entry), found %s", path,
+                 kind_name(list));
         return;
     }
     snprintf(pattern, sizeof(pattern), "%s[]", row->path);
@@ -200,7 +226,8 @@ static void walk_list(struct walk *w, const struct node *list, const struct conf
         } else if (scalar && !node_is_null(n)) {
             walk_value(w, n, scalar, item_path, element);
         } else {
-            complain(w, n, "%s: expected %s, found %s", item_path, has_keys ? "keys and values" : "text",
+            complain(w, n, "%s: expected %s, found %s", item_path,
+                     has_keys ? "keys and values" : "text",
                      node_is_null(n) ? "nothing" : kind_name(n));
         }
     }
@@ -229,7 +256,8 @@ static void walk_map(struct walk *w, const struct node *map, const char *pattern
             continue;
         }
         snprintf(below, sizeof(below), "%s%s%.40s", pattern, *pattern ? "." : "", key->text);
-        const struct conf_row *row = strpbrk(key->text, ".[]") ? NULL : conf_row_find(below, strlen(below));
+        const struct conf_row *row =
+            strpbrk(key->text, ".[]") ? NULL : conf_row_find(below, strlen(below));
 
         if (row && row->type == CONF_LIST)
             walk_list(w, n, row, where, base);
@@ -287,7 +315,8 @@ static void complain_at(struct walk *w, const char *path, const char *fmt, ...)
         conf_diag_add(w->diags, &(struct mark){0, 1, 1}, 1, "%s: %s", path, message);
 }
 
-static void check_id_unique(struct walk *w, const char **ids, unsigned n, const char *path, const char *id)
+static void check_id_unique(struct walk *w, const char **ids, unsigned n, const char *path,
+                            const char *id)
 {
     for (unsigned i = 0; i < n; i++)
         if (id && ids[i] && !strcmp(ids[i], id))
@@ -356,7 +385,8 @@ static void check_between(struct walk *w, const struct vm_config *c)
     if (!c->kernel && c->module_count)
         complain_at(w, "boot.modules", "needs boot.kernel");
     if (c->initrd && c->module_count)
-        complain_at(w, "boot.modules", "excludes boot.initrd (multiboot kernels take modules only)");
+        complain_at(w, "boot.modules",
+                    "excludes boot.initrd (multiboot kernels take modules only)");
     for (unsigned i = 0; i < ARRAY_LEN(c->serial); i++) {
         snprintf(path, sizeof(path), "serial[%u].mode", i);
         if (c->serial[i].mode == SERIAL_FILE && !c->serial[i].path)
@@ -385,12 +415,14 @@ static bool version_ok(struct walk *w, const struct node *root)
     const struct node *n = root->kind == NODE_MAP ? node_key(root, "version", 7) : NULL;
 
     if (root->kind != NODE_MAP) {
-        complain(w, root, "expected keys and values such as 'memory: 1GiB', found %s", kind_name(root));
+        complain(w, root, "expected keys and values such as 'memory: 1GiB', found %s",
+                 kind_name(root));
         return false;
     }
     if (!n) {
         conf_diag_add(w->diags, &(struct mark){0, 1, 1}, 1,
-                      "version: this key is missing (begin the file with 'version: %u')", SCHEMA_VERSION);
+                      "version: this key is missing (begin the file with 'version: %u')",
+                      SCHEMA_VERSION);
         return true;
     }
     if (n->kind == NODE_SCALAR && n->plain && n->text_len && n->text_len < 10 &&
@@ -431,7 +463,8 @@ bool config_parse(const char *text, size_t len, const char *default_name, struct
     config_init(c);
     if (empty)
         conf_diag_add(diags, &(struct mark){0, 1, 1}, 1,
-                      "version: this key is missing (begin the file with 'version: %u')", SCHEMA_VERSION);
+                      "version: this key is missing (begin the file with 'version: %u')",
+                      SCHEMA_VERSION);
     if (root && version_ok(&w, root)) {
         w.root = root;
         walk_map(&w, root, "", "", c);

@@ -13,15 +13,36 @@
 
 const struct conf_row conf_rows[] = {
 #define FIELD(p, t, s, m, lo, hi, d, c, f, chk, h)                                                 \
-    {.path = p, .type = CONF_##t, .offset = offsetof(struct s, m), .size = MEMBER_SIZE(s, m),      \
-     .min = lo, .max = hi, .def = d, .choices = c, .flags = f, .check = chk, .help = h},
+    {.path = p,                                                                                    \
+     .type = CONF_##t,                                                                             \
+     .offset = offsetof(struct s, m),                                                              \
+     .size = MEMBER_SIZE(s, m),                                                                    \
+     .min = lo,                                                                                    \
+     .max = hi,                                                                                    \
+     .def = d,                                                                                     \
+     .choices = c,                                                                                 \
+     .flags = f,                                                                                   \
+     .check = chk,                                                                                 \
+     .help = h},
 #define LIST(p, s, m, n, max_entries, def_entries, h)                                              \
-    {.path = p, .type = CONF_LIST, .offset = offsetof(struct s, m), .size = MEMBER_SIZE(s, m[0]),  \
-     .def = "", .help = h, .count_offset = offsetof(struct s, n), .entries = max_entries,          \
+    {.path = p,                                                                                    \
+     .type = CONF_LIST,                                                                            \
+     .offset = offsetof(struct s, m),                                                              \
+     .size = MEMBER_SIZE(s, m[0]),                                                                 \
+     .def = "",                                                                                    \
+     .help = h,                                                                                    \
+     .count_offset = offsetof(struct s, n),                                                        \
+     .entries = max_entries,                                                                       \
      .default_entries = def_entries},
 #define FIXED(p, s, m, max_entries, h)                                                             \
-    {.path = p, .type = CONF_LIST, .offset = offsetof(struct s, m), .size = MEMBER_SIZE(s, m[0]),  \
-     .def = "", .help = h, .count_offset = NO_COUNT, .entries = max_entries,                       \
+    {.path = p,                                                                                    \
+     .type = CONF_LIST,                                                                            \
+     .offset = offsetof(struct s, m),                                                              \
+     .size = MEMBER_SIZE(s, m[0]),                                                                 \
+     .def = "",                                                                                    \
+     .help = h,                                                                                    \
+     .count_offset = NO_COUNT,                                                                     \
+     .entries = max_entries,                                                                       \
      .default_entries = max_entries},
 #include "vmm/conf/schema.def"
 #undef FIELD
@@ -220,7 +241,8 @@ static bool no_such_key(const char *path, struct err *e)
     return err_set(e, ERR_NOENT, "no such key: \"%s\"", path);
 }
 
-bool conf_resolve(struct vm_config *c, const char *path, bool grow, struct conf_slot *out, struct err *e)
+bool conf_resolve(struct vm_config *c, const char *path, bool grow, struct conf_slot *out,
+                  struct err *e)
 {
     struct buf pattern = BUF_INIT;
     void *base = c;
@@ -237,7 +259,8 @@ bool conf_resolve(struct vm_config *c, const char *path, bool grow, struct conf_
         char *end;
         unsigned long index = strtoul(p + 1, &end, 10);
 
-        if (!list || list->type != CONF_LIST || end == p + 1 || *end != ']' || index >= list->entries) {
+        if (!list || list->type != CONF_LIST || end == p + 1 || *end != ']' ||
+            index >= list->entries) {
             ok = no_such_key(path, e);
             break;
         }

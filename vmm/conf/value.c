@@ -34,8 +34,8 @@ const char *conf_type_name(enum conf_type type)
 static const struct {
     const char *name;
     unsigned shift;
-} units[] = {{"B", 0},    {"K", 10},   {"KiB", 10}, {"M", 20},  {"MiB", 20},
-             {"G", 30},   {"GiB", 30}, {"T", 40},   {"TiB", 40}};
+} units[] = {{"B", 0},  {"K", 10},   {"KiB", 10}, {"M", 20},  {"MiB", 20},
+             {"G", 30}, {"GiB", 30}, {"T", 40},   {"TiB", 40}};
 
 /* "8000" may have meant MiB; say so in both spellings. */
 static bool unit_missing(const char *s, uint64_t n, struct err *e)
@@ -109,7 +109,8 @@ bool conf_check_name(const char *name, struct err *e)
         if (c >= 'A' && c <= 'Z')
             return err_set(e, ERR_INVALID, "\"%s\": names are lower-case", name);
         return err_set(e, ERR_INVALID,
-                       "\"%s\" is not a name (a-z, 0-9, and after the first character . _ -)", name);
+                       "\"%s\" is not a name (a-z, 0-9, and after the first character . _ -)",
+                       name);
     }
     return true;
 }
@@ -118,7 +119,8 @@ bool conf_check_id(const char *text, struct err *e)
 {
     for (const char *p = text; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '_' && *p != '-')
-            return err_set(e, ERR_INVALID, "\"%.40s\" is not an id (letters, digits, _ and -)", text);
+            return err_set(e, ERR_INVALID, "\"%.40s\" is not an id (letters, digits, _ and -)",
+                           text);
     return true;
 }
 
@@ -140,10 +142,12 @@ bool conf_check_mac(const char *text, struct err *e)
         char c = text[i];
 
         if (c == '\0' || (i % 3 == 2 ? c != ':' : !isxdigit((unsigned char)c)))
-            return err_set(e, ERR_INVALID, "\"%.40s\" is not a MAC address (52:54:00:12:34:56)", text);
+            return err_set(e, ERR_INVALID, "\"%.40s\" is not a MAC address (52:54:00:12:34:56)",
+                           text);
     }
     if (strtoul(text, NULL, 16) & 1)
-        return err_set(e, ERR_INVALID, "%s is a multicast address (the first byte must be even)", text);
+        return err_set(e, ERR_INVALID, "%s is a multicast address (the first byte must be even)",
+                       text);
     return true;
 }
 
@@ -183,8 +187,8 @@ static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
     if (n == 0 || digits[n])
         return err_set(e, ERR_INVALID, "\"%.40s\" is not a whole number", text);
     if (!hex && n > 1 && digits[0] == '0')
-        return err_set(e, ERR_INVALID, "%.40s begins with 0 (write %s, or 0x.. for hexadecimal)", text,
-                       digits + strspn(digits, "0"));
+        return err_set(e, ERR_INVALID, "%.40s begins with 0 (write %s, or 0x.. for hexadecimal)",
+                       text, digits + strspn(digits, "0"));
     if (n > 16)
         return err_set(e, ERR_INVALID, "%.40s is above %llu", text, (unsigned long long)max);
     *out = strtoull(digits, NULL, hex ? 16 : 10);
@@ -215,8 +219,9 @@ static bool parse_size(const struct conf_row *row, const char *text, uint64_t *o
 
 static bool parse_bool(const char *text, bool plain, uint64_t *out, struct err *e)
 {
-    static const char *const yes[] = {"yes", "on", "y", "true", "1"},
-                            *const no[] = {"no", "off", "n", "false", "0"};
+    static const char *const yes[] = {"yes", "on", "y", "true", "1"}, *const no[] = {"no", "off",
+                                                                                     "n", "false",
+                                                                                     "0"};
 
     if (!strcmp(text, "true") || !strcmp(text, "false")) {
         *out = text[0] == 't';
@@ -388,7 +393,8 @@ static void store_text(void *member, char *text)
     }
 }
 
-bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, void *base, struct err *e)
+bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, void *base,
+                      struct err *e)
 {
     void *member = base ? (char *)base + row->offset : NULL;
     uint64_t v = 0;
@@ -396,7 +402,8 @@ bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, 
     bool numeric = row->type == CONF_NUMBER || row->type == CONF_SIZE;
 
     if (numeric && !plain)
-        return err_set(e, ERR_INVALID, "\"%.40s\" in quotes is text (write it without quotes)", text);
+        return err_set(e, ERR_INVALID, "\"%.40s\" in quotes is text (write it without quotes)",
+                       text);
     switch (row->type) {
     case CONF_NUMBER:
         if (!parse_number(text, row->min, row->max, &v, e))
@@ -442,7 +449,8 @@ bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, 
     case CONF_PATH:
         if (!parse_text(row, text, e))
             return false;
-        store_text(member, (row->flags & CONF_AUTO) && !strcmp(text, "auto") ? NULL : x_strdup(text));
+        store_text(member,
+                   (row->flags & CONF_AUTO) && !strcmp(text, "auto") ? NULL : x_strdup(text));
         return true;
     case CONF_LIST: return err_set(e, ERR_INVALID, "expected a list");
     }

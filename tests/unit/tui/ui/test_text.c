@@ -34,15 +34,28 @@ static void hostile_text(void **state)
         {"plain", 5, "plain", "plain"},
         {"caf\xc3\xa9", 5, "caf\xc3\xa9", "cafe"},
         {"\033[2J", 4, "\xef\xbf\xbd[2J", "?[2J"},
-        {"a\0b", 3, "a\xef\xbf\xbd" "b", "a?b"},
+        {"a\0b", 3,
+         "a\xef\xbf\xbd"
+         "b",
+         "a?b"},
         {"\x7f\x9b", 2, "\xef\xbf\xbd\xef\xbf\xbd", "??"},
-        {"\xc2\x9b" "5m", 4, "\xef\xbf\xbd" "5m", "?5m"},           /* C1 CSI */
-        {"\xe2\x80\xae" "x", 4, "\xef\xbf\xbd" "x", "?x"},           /* right-to-left override */
-        {"\xc0\xaf", 2, "\xef\xbf\xbd\xef\xbf\xbd", "??"},           /* overlong */
-        {"\xed\xa0\x80", 3, "\xef\xbf\xbd", "?"},                    /* surrogate */
-        {"\xf4\x90\x80\x80", 4, "\xef\xbf\xbd", "?"},                /* beyond Unicode */
-        {"\xe2\x82", 2, "\xef\xbf\xbd", "?"},                        /* cut short */
-        {"\xee\x80\x80", 3, "\xef\xbf\xbd", "?"},                    /* private use */
+        {"\xc2\x9b"
+         "5m",
+         4,
+         "\xef\xbf\xbd"
+         "5m",
+         "?5m"}, /* C1 CSI */
+        {"\xe2\x80\xae"
+         "x",
+         4,
+         "\xef\xbf\xbd"
+         "x",
+         "?x"},                                            /* right-to-left override */
+        {"\xc0\xaf", 2, "\xef\xbf\xbd\xef\xbf\xbd", "??"}, /* overlong */
+        {"\xed\xa0\x80", 3, "\xef\xbf\xbd", "?"},          /* surrogate */
+        {"\xf4\x90\x80\x80", 4, "\xef\xbf\xbd", "?"},      /* beyond Unicode */
+        {"\xe2\x82", 2, "\xef\xbf\xbd", "?"},              /* cut short */
+        {"\xee\x80\x80", 3, "\xef\xbf\xbd", "?"},          /* private use */
         {"\xe2\x94\x80\xe2\x94\x82\xe2\x97\x8f", 9, "\xe2\x94\x80\xe2\x94\x82\xe2\x97\x8f", "-|*"},
     };
     struct buf out = BUF_INIT;
@@ -76,7 +89,7 @@ static void widths(void **state)
     (void)state;
     assert_int_equal(text_width("abc", false), 3);
     assert_int_equal(text_width("\xe6\x97\xa5\xe6\x9c\xac", false), 4); /* two wide characters */
-    assert_int_equal(text_width("e\xcc\x81", false), 1);               /* combining accent */
+    assert_int_equal(text_width("e\xcc\x81", false), 1);                /* combining accent */
     assert_int_equal(text_width("\033[0m", false), 4);
     assert_int_equal(text_fit("\xe6\x97\xa5\xe6\x9c\xac", 3, false), 3);
     assert_int_equal(text_fit("abc", 10, false), 3);
@@ -108,7 +121,8 @@ static void wrapping(void **state)
     assert_int_equal(text_wrap("a\n\nbcdefgh", 3, false, add_line, &l), 5);
     assert_string_equal(l.text[1], "");
     assert_string_equal(l.text[2], "bcd");
-    assert_int_equal(text_wrap("\xe6\x97\xa5", 1, false, add_line, &l), 3); /* too narrow for it: by bytes */
+    assert_int_equal(text_wrap("\xe6\x97\xa5", 1, false, add_line, &l),
+                     3); /* too narrow for it: by bytes */
     assert_int_equal(text_wrap("", 5, false, add_line, &l), 0);
     assert_int_equal(text_wrap("x", 0, false, add_line, &l), 0);
 }
@@ -175,8 +189,9 @@ static void list_moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_text), cmocka_unit_test(folding_is_total), cmocka_unit_test(widths),
-        cmocka_unit_test(wrapping),     cmocka_unit_test(editing),          cmocka_unit_test(list_moves),
+        cmocka_unit_test(hostile_text), cmocka_unit_test(folding_is_total),
+        cmocka_unit_test(widths),       cmocka_unit_test(wrapping),
+        cmocka_unit_test(editing),      cmocka_unit_test(list_moves),
     };
 
     setlocale(LC_ALL, "C.UTF-8");

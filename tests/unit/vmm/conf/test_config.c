@@ -64,42 +64,43 @@ static void defaults(void **state)
 
 static void every_key(void **state)
 {
-    static const char text[] = "# all of it\n"
-                               "version: 1\n"
-                               "name: web\n"
-                               "uuid: 5d307ca9-0000-4000-8000-000000000001\n"
-                               "description: |\n"
-                               "  Two\n"
-                               "  lines: here\n"
-                               "protected: true\n"
-                               "accel: software\n"
-                               "cpus: 0x4\n"
-                               "cpu: {model: max}\n"
-                               "memory: 2G\n"
-                               "x-note: [anything, {goes: here}]\n"
-                               "boot:\n"
-                               "  order: [cdrom, disk]\n"
-                               "  kernel: ~/vmlinuz\n"
-                               "  append: \"console=ttyS0 root=/dev/vda\"\n"
-                               "  modules: [a x=1, b]\n"
-                               "disks:\n"
-                               "  - {path: a.raw, size: 10 GiB, bus: ide}\n"
-                               "  - path: b.raw\n"
-                               "    readonly: true\n"
-                               "cdroms:\n"
-                               "  - {id: cd, path: null}\n"
-                               "networks:\n"
-                               "  - mac: 52:54:00:12:34:56\n"
-                               "    forwards:\n"
-                               "      - \"2222:22\"\n"
-                               "      - \"0.0.0.0:8080:80/tcp\"\n"
-                               "      - {host: \"127.0.0.1:5353\", guest: 53, proto: udp}\n"
-                               "  - {mode: none}\n"
-                               "display:\n"
-                               "  vnc: {enabled: true, listen: 0.0.0.0, port: 5910, socket: false}\n"
-                               "input: {pointer: mouse, layout: de}\n"
-                               "serial: [{mode: file, path: log/com1}, {mode: console}]\n"
-                               "machine: {rtc: localtime, debug_exit: true}\n";
+    static const char text[] =
+        "# all of it\n"
+        "version: 1\n"
+        "name: web\n"
+        "uuid: 5d307ca9-0000-4000-8000-000000000001\n"
+        "description: |\n"
+        "  Two\n"
+        "  lines: here\n"
+        "protected: true\n"
+        "accel: software\n"
+        "cpus: 0x4\n"
+        "cpu: {model: max}\n"
+        "memory: 2G\n"
+        "x-note: [anything, {goes: here}]\n"
+        "boot:\n"
+        "  order: [cdrom, disk]\n"
+        "  kernel: ~/vmlinuz\n"
+        "  append: \"console=ttyS0 root=/dev/vda\"\n"
+        "  modules: [a x=1, b]\n"
+        "disks:\n"
+        "  - {path: a.raw, size: 10 GiB, bus: ide}\n"
+        "  - path: b.raw\n"
+        "    readonly: true\n"
+        "cdroms:\n"
+        "  - {id: cd, path: null}\n"
+        "networks:\n"
+        "  - mac: 52:54:00:12:34:56\n"
+        "    forwards:\n"
+        "      - \"2222:22\"\n"
+        "      - \"0.0.0.0:8080:80/tcp\"\n"
+        "      - {host: \"127.0.0.1:5353\", guest: 53, proto: udp}\n"
+        "  - {mode: none}\n"
+        "display:\n"
+        "  vnc: {enabled: true, listen: 0.0.0.0, port: 5910, socket: false}\n"
+        "input: {pointer: mouse, layout: de}\n"
+        "serial: [{mode: file, path: log/com1}, {mode: console}]\n"
+        "machine: {rtc: localtime, debug_exit: true}\n";
     struct vm_config c;
 
     (void)state;
@@ -167,7 +168,8 @@ static void check_bad_file(const char *folder, const char *name)
 
         if (n == d.count)
             fail_msg("%s: %u diagnostics, expected more", name, n);
-        snprintf(got, sizeof(got), "%u:%u: %s", d.list[n].line, d.list[n].column, d.list[n].message);
+        snprintf(got, sizeof(got), "%u:%u: %s", d.list[n].line, d.list[n].column,
+                 d.list[n].message);
         if (strlen(got) != expect_len || memcmp(got, p + 9, expect_len))
             fail_msg("%s:\n  expected %.*s\n  got      %s", name, (int)expect_len, p + 9, got);
     }
@@ -225,7 +227,8 @@ static void example_files(void **state)
 
 static void format(void **state)
 {
-    static const char text[] = "version: 1\ndisks: [{id: \"\xc3\xa9\", path: a}]\nmemory: 8000\nx: \"\033[31m\"\n";
+    static const char text[] =
+        "version: 1\ndisks: [{id: \"\xc3\xa9\", path: a}]\nmemory: 8000\nx: \"\033[31m\"\n";
     static const char expected[] =
         "vm.yaml:2:14: error: disks[0].id: \"\xc3\xa9\" is not an id (letters, digits, _ and -)\n"
         "    2 | disks: [{id: \"\xc3\xa9\", path: a}]\n"
@@ -341,13 +344,15 @@ static void edits(void **state)
     check_edit("disks[0].path", "it's", "'my disk.raw'", "\"it's\"");
     check_edit("disks[0].bus", "ide", "    size: 4GiB\n", "+    bus: ide\n");
     check_edit("disks[1].path", "b: c.raw", "    size: 4GiB\n", "+  - path: \"b: c.raw\"\n");
-    check_edit("disks[0]", NULL, "disks:\n  - id: disk0\n    path: 'my disk.raw'\n    size: 4GiB\n", "disks: []\n");
+    check_edit("disks[0]", NULL, "disks:\n  - id: disk0\n    path: 'my disk.raw'\n    size: 4GiB\n",
+               "disks: []\n");
     check_edit("cdroms[0].path", "", "path: x.iso", "path: null");
     check_edit("cdroms[1].path", "y.iso", "path: x.iso}", "+, {path: y.iso}");
     check_edit("cdroms[0]", NULL, "[{id: cd, path: x.iso}]", "[]");
     check_edit("networks[0].forwards[0]", NULL, "  - \"2222:22\"\n", "");
     check_edit("networks[0].forwards[2]", "53:53/udp", "  - \"8080:80\"\n", "+  - \"53:53/udp\"\n");
-    check_edit("networks[0].forwards", "1:2, 3:4", "- forwards: # ports\n  - \"2222:22\"\n  - \"8080:80\"\n",
+    check_edit("networks[0].forwards", "1:2, 3:4",
+               "- forwards: # ports\n  - \"2222:22\"\n  - \"8080:80\"\n",
                "- forwards: [\"1:2\", \"3:4\"] # ports\n");
     check_edit("networks[0].id", "lan", "- forwards:", "- id: lan\n  forwards:");
     check_edit("networks[1].mode", "none", "  - \"8080:80\"\n", "+- mode: none\n");
@@ -364,9 +369,10 @@ static void edit_refusals(void **state)
 {
     static const struct {
         const char *path, *value;
-    } cases[] = {{"memory", "2"},       {"no.such", "1"},    {"disks[3].path", "x"}, {"disks", "x"},
-                 {"disks[0].path", ""}, {"version", "2"},    {"display", "x"},       {"cpus", "8\ncpus: 9"},
-                 {"disks[0", "x"},      {"disks[0].id", "a b"}};
+    } cases[] = {{"memory", "2"},       {"no.such", "1"},       {"disks[3].path", "x"},
+                 {"disks", "x"},        {"disks[0].path", ""},  {"version", "2"},
+                 {"display", "x"},      {"cpus", "8\ncpus: 9"}, {"disks[0", "x"},
+                 {"disks[0].id", "a b"}};
     struct err e;
 
     (void)state;
@@ -441,7 +447,8 @@ static void schema_is_sound(void **state)
         struct err e = ERR_INIT;
 
         assert_true(strlen(keys[i].help) > 5);
-        if (keys[i].def[0] && !strchr(keys[i].def, '#') && !config_check(keys[i].path, keys[i].def, &e))
+        if (keys[i].def[0] && !strchr(keys[i].def, '#') &&
+            !config_check(keys[i].path, keys[i].def, &e))
             fail_msg("%s: %s", keys[i].path, e.msg);
     }
 }
@@ -475,10 +482,12 @@ static void sizes_and_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),      cmocka_unit_test(every_key),   cmocka_unit_test(bad_files),
-        cmocka_unit_test(example_files), cmocka_unit_test(format),      cmocka_unit_test(caps),
-        cmocka_unit_test(edits),         cmocka_unit_test(edit_refusals), cmocka_unit_test(edit_crlf),
-        cmocka_unit_test(get_and_set),   cmocka_unit_test(schema_is_sound), cmocka_unit_test(sizes_and_paths),
+        cmocka_unit_test(defaults),        cmocka_unit_test(every_key),
+        cmocka_unit_test(bad_files),       cmocka_unit_test(example_files),
+        cmocka_unit_test(format),          cmocka_unit_test(caps),
+        cmocka_unit_test(edits),           cmocka_unit_test(edit_refusals),
+        cmocka_unit_test(edit_crlf),       cmocka_unit_test(get_and_set),
+        cmocka_unit_test(schema_is_sound), cmocka_unit_test(sizes_and_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
