@@ -94,6 +94,8 @@ static const struct feature features[CPUF_COUNT] = {
 #define L7_NO_FPU_CSDS (1u << 13) /* EBX: FIP and FDP without selectors */
 #define L7_OSPKE       (1u << 4)  /* ECX */
 #define L7_SPECULATION (1u << 26 | 1u << 27 | 1u << 29 | 1u << 31) /* EDX: IBRS, STIBP, ARCH_CAP, SSBD */
+/* Subleaf 2 EDX: SPEC_CTRL.BHI_DIS_S, which Linux sets once; else it runs a loop at every system call. */
+#define L7_BHI_CTRL (1u << 4)
 
 static const char *const model_names[CPU_MODEL_COUNT] = {"x86-64-v2", "x86-64-v3", "max"};
 
@@ -231,8 +233,11 @@ static void leaf_caches(const struct cpuid_env *env, uint32_t subleaf, struct cp
 
 static void leaf_features(const struct cpuid_env *env, uint32_t subleaf, struct cpuid_regs *r)
 {
+    if (subleaf == 2)
+        r->edx = L7_BHI_CTRL;
     if (subleaf)
         return;
+    r->eax = 2; /* highest subleaf */
     r->ebx = feature_bits(env->model, 7, 0, EBX) | L7_TSC_ADJUST | L7_NO_FPU_CSDS;
     r->ecx = feature_bits(env->model, 7, 0, ECX);
     r->edx = feature_bits(env->model, 7, 0, EDX) | L7_SPECULATION;

@@ -256,7 +256,7 @@ static const struct msr table[] = {
     {0x34, 1, FIELD(smi_count), NONE},
     {0x3a, 1, NOFIELD, .get = get_feature_control, NONE},
     {0x3b, 1, FIELD(tsc_adjust), ALL, .set = set_tsc_adjust, NONE},
-    {0x48, 1, FIELD(spec_ctrl), .writable = 7, NONE},
+    {0x48, 1, FIELD(spec_ctrl), .writable = 7 | BIT(10), NONE},
     {0x49, 1, NOFIELD, .writable = 1, .set = ignore, NONE},                     /* PRED_CMD */
     {0x79, 1, NOFIELD, ALL, .set = ignore, NONE},                               /* BIOS_UPDT_TRIG */
     {0x8b, 1, NOFIELD, ALL, .get = get_microcode, .set = ignore, NONE},
