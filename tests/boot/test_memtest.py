@@ -21,7 +21,7 @@ with Home() as home:
             return m and int(m.group(1)) >= 1
 
         try:
-            wait_until("a pass", passed, 280)
+            wait_until("a pass", passed, 500)
         except Failure as e:
             raise Failure("%s\n%s" % (e, screen[0])) from None
 finish()

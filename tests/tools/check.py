@@ -75,7 +75,7 @@ def run(test, timeout):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    ap.add_argument("--timeout", type=int, default=300)
+    ap.add_argument("--timeout", type=int, default=600)
     ap.add_argument("--tsv", help="file for one line a program: name, passed, failed, skipped, seconds")
     ap.add_argument("tests", nargs="*")
     args = ap.parse_args()
