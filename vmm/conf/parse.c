@@ -13,6 +13,7 @@
 #include "vmm/conf/schema.h"
 
 #define SCHEMA_VERSION 1
+#define IDE_UNITS      4
 
 struct walk {
     struct conf_diags *diags;
@@ -358,20 +359,21 @@ static void check_forwards(struct walk *w, const struct vm_config *c)
 static void check_between(struct walk *w, const struct vm_config *c)
 {
     const char *ids[CONF_DISKS + CONF_CDROMS + CONF_NETWORKS];
-    unsigned n = 0;
+    unsigned n = 0, ide = 0;
     char path[32];
 
     for (unsigned i = 0; i < c->disk_count; i++) {
         snprintf(path, sizeof(path), "disks[%u].id", i);
         check_id_unique(w, ids, n++, path, c->disks[i].id);
-        if (c->disks[i].readonly && c->disks[i].bus == DISK_IDE) {
-            snprintf(path, sizeof(path), "disks[%u].readonly", i);
-            complain_at(w, path, "an IDE disk cannot be read-only (use bus: virtio)");
-        }
+        snprintf(path, sizeof(path), "disks[%u].bus", i);
+        if (c->disks[i].bus == DISK_IDE && ++ide > IDE_UNITS)
+            complain_at(w, path, "the IDE controller has %d units (use bus: virtio)", IDE_UNITS);
     }
     for (unsigned i = 0; i < c->cdrom_count; i++) {
         snprintf(path, sizeof(path), "cdroms[%u].id", i);
         check_id_unique(w, ids, n++, path, c->cdroms[i].id);
+        if (++ide > IDE_UNITS)
+            complain_at(w, path, "the IDE controller has %d units, IDE disks included", IDE_UNITS);
     }
     for (unsigned i = 0; i < c->network_count; i++) {
         snprintf(path, sizeof(path), "networks[%u].id", i);

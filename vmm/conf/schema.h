@@ -16,7 +16,7 @@ enum conf_type {
     CONF_SIZE,
     CONF_BOOL,
     CONF_CHOICE, /* index of the choice in an enum or a bool */
-    CONF_MODEL,  /* one of the choices, kept as text */
+    CONF_WORD,  /* one of the choices, kept as text */
     CONF_TEXT,
     CONF_PATH,
     CONF_PORT,     /* number or auto (0) */
@@ -100,7 +100,6 @@ bool conf_check_uuid(const char *text, struct err *e);
 bool conf_check_id(const char *text, struct err *e);
 bool conf_check_mac(const char *text, struct err *e);
 bool conf_check_ipv4(const char *text, struct err *e);
-bool conf_check_layout(const char *text, struct err *e);
 
 /* The nearest of the candidates, or NULL when none is near. */
 struct conf_guess {

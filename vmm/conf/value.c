@@ -17,7 +17,7 @@ const char *conf_type_name(enum conf_type type)
     case CONF_SIZE: return "size";
     case CONF_BOOL: return "boolean";
     case CONF_CHOICE:
-    case CONF_MODEL: return "choice";
+    case CONF_WORD: return "choice";
     case CONF_TEXT: return "text";
     case CONF_PATH: return "path";
     case CONF_PORT: return "port";
@@ -157,14 +157,6 @@ bool conf_check_ipv4(const char *text, struct err *e)
 
     if (inet_pton(AF_INET, text, &addr) != 1)
         return err_set(e, ERR_INVALID, "\"%.60s\" is not an IPv4 address (127.0.0.1)", text);
-    return true;
-}
-
-bool conf_check_layout(const char *text, struct err *e)
-{
-    for (const char *p = text; *p; p++)
-        if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '-')
-            return err_set(e, ERR_INVALID, "\"%.40s\" is not a layout name (us, de, fr)", text);
     return true;
 }
 
@@ -422,7 +414,7 @@ bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, 
             return false;
         break;
     case CONF_CHOICE:
-    case CONF_MODEL: {
+    case CONF_WORD: {
         int i = choice_index(row->choices, text, strlen(text));
 
         if (i < 0)
@@ -454,7 +446,7 @@ bool conf_value_parse(const struct conf_row *row, const char *text, bool plain, 
         return true;
     case CONF_LIST: return err_set(e, ERR_INVALID, "expected a list");
     }
-    if (row->type == CONF_MODEL)
+    if (row->type == CONF_WORD)
         store_text(member, x_strdup(text));
     else
         store(member, row->size, v);
@@ -478,7 +470,7 @@ bool conf_value_format(const struct conf_row *row, const void *base, struct buf 
     uint64_t v = 0;
 
     switch (row->type) {
-    case CONF_MODEL:
+    case CONF_WORD:
     case CONF_TEXT:
     case CONF_PATH:
     case CONF_CLASSES: {
@@ -522,7 +514,7 @@ void conf_value_free(const struct conf_row *row, void *base)
     struct conf_forward *f = base;
 
     switch (row->type) {
-    case CONF_MODEL:
+    case CONF_WORD:
     case CONF_TEXT:
     case CONF_PATH:
     case CONF_CLASSES:

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "display/keymap.h"
 #include "vmm/base/alloc.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/fd.h"
@@ -453,6 +454,31 @@ static void schema_is_sound(void **state)
     }
 }
 
+/* vmm/conf does not know the keyboard tables, so the two lists are held together here. */
+static void layouts_exist(void **state)
+{
+    unsigned n, found = 0;
+    const struct conf_key *keys = conf_keys(&n);
+
+    (void)state;
+    for (unsigned i = 0; i < n; i++) {
+        char choices[80];
+
+        if (strcmp(keys[i].path, "input.layout"))
+            continue;
+        str_copy(choices, sizeof(choices), keys[i].choices);
+        for (char *word = choices, *next; word; word = next, found++) {
+            next = strchr(word, '|');
+            if (next)
+                *next++ = '\0';
+            assert_non_null(keymap_find(word));
+        }
+    }
+    for (const char *p = keymap_layouts(); (p = strchr(p, ',')); p++)
+        found--;
+    assert_int_equal(found, 1);
+}
+
 static void sizes_and_paths(void **state)
 {
     uint64_t v;
@@ -487,7 +513,8 @@ int main(void)
         cmocka_unit_test(format),          cmocka_unit_test(caps),
         cmocka_unit_test(edits),           cmocka_unit_test(edit_refusals),
         cmocka_unit_test(edit_crlf),       cmocka_unit_test(get_and_set),
-        cmocka_unit_test(schema_is_sound), cmocka_unit_test(sizes_and_paths),
+        cmocka_unit_test(schema_is_sound), cmocka_unit_test(layouts_exist),
+        cmocka_unit_test(sizes_and_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
