@@ -210,13 +210,29 @@ static void check_folders(struct finding *f)
     x_free(run);
 }
 
+/* libvncserver has no such function; its file has the version in its name: libvncserver.so.0.9.14. */
+static void add_vncserver(struct finding *f)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "rfbGetScreen");
+    size_t n = strlen(f->text);
+    Dl_info info;
+
+    if (!symbol || !dladdr(symbol, &info))
+        return;
+    char *libc_path = realpath(info.dli_fname, NULL);
+    const char *version = libc_path ? strstr(libc_path, ".so.") : NULL;
+    if (version)
+        snprintf(f->text + n, sizeof(f->text) - n, ", libvncserver %s", version + 4);
+    free(libc_path);
+}
+
 /* Versions at run time, by the libraries' own functions, without their headers. */
 static void check_libraries(struct finding *f)
 {
     static const struct {
         const char *name, *symbol;
     } libs[] = {{"libslirp", "slirp_version_string"}, {"libuv", "uv_version_string"},
-                {"jansson", "jansson_version_str"},   {"ncurses", "curses_version"},
+                {"jansson", "jansson_version_str"},   {"terminal", "curses_version"},
                 {"libyaml", "yaml_get_version_string"}};
 
     f->ok = true;
@@ -230,6 +246,7 @@ static void check_libraries(struct finding *f)
         if (u.symbol)
             snprintf(f->text + n, sizeof(f->text) - n, "%s%s %s", n ? ", " : "", libs[i].name, u.version());
     }
+    add_vncserver(f);
 }
 
 int cmd_doctor(const struct cli_args *a, struct err *e)
