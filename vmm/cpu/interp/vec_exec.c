@@ -151,14 +151,19 @@ static void image_out(struct x86_fpu *f, const struct vec_io *io)
     memcpy(f->st, io->fx + 32, sizeof(f->st));
 }
 
-/* CPUID says that FCS and FDS are deprecated: selectors are saved as zero. */
-static void note_pointers(struct cpu *c, const struct vec_spec *s, uint64_t data)
+/* CPUID says that FCS and FDS are deprecated: selectors are saved as zero. Outside protected mode the
+ * pointers are linear addresses, as the environment's formats want them. */
+static void note_pointers(struct cpu *c, const struct insn *i, const struct vec_spec *s, uint64_t data)
 {
     struct x86_fpu *f = &c->s.fpu;
-    f->fip = c->s.rip;
-    f->fop = (uint16_t)((s->code[0] & 7) << 8 | s->code[1]);
+    const bool pe = i->mode & MODE_PE;
+    const uint8_t *op = i->bytes;
+    while ((*op & 0xf8) != 0xd8) /* prefixes */
+        op++;
+    f->fip = c->s.rip + (pe ? 0 : c->s.seg[X86_CS].base);
+    f->fop = (uint16_t)((op[0] & 7) << 8 | op[1]);
     if (s->flags & (VOP_MEM_READ | VOP_MEM_WRITE))
-        f->fdp = data;
+        f->fdp = data + (pe ? 0 : c->s.seg[i->seg].base);
 }
 
 void vec_exec_x87(struct cpu *c, const struct insn *i)
@@ -179,7 +184,7 @@ void vec_exec_x87(struct cpu *c, const struct insn *i)
     image_in(&v->io, &c->s.fpu);
     vec_op_run(v, op, &c->s);
     image_out(&c->s.fpu, &v->io);
-    note_pointers(c, s, data);
+    note_pointers(c, i, s, data);
     if (s->flags & VOP_FLAGS)
         cpu_set_status_flags(c, (uint32_t)v->io.flags & X86_STATUS_FLAGS);
     /* an unmasked invalid operation, overflow or underflow leaves the destination alone */

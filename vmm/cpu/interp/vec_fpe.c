@@ -2,6 +2,7 @@
 /* See vec_fpe.h. */
 #include "vmm/cpu/interp/vec_fpe.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <ucontext.h>
 
@@ -27,7 +28,15 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
 
 void vec_fpe_install(void)
 {
-    struct sigaction sa = {.sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    struct sigaction sa = {.sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, now;
+
     sigemptyset(&sa.sa_mask);
-    sigaction(SIGFPE, &sa, &old);
+    pthread_mutex_lock(&mutex);
+    sigaction(SIGFPE, NULL, &now);
+    if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fpe) {
+        old = now;
+        sigaction(SIGFPE, &sa, NULL);
+    }
+    pthread_mutex_unlock(&mutex);
 }

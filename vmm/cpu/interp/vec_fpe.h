@@ -11,7 +11,7 @@
 /* The code buffer this thread executes from. SIGFPE in it resumes at its first byte. */
 extern _Thread_local const uint8_t *volatile vec_fpe_code;
 
-/* Installs the handler of the process; a SIGFPE from elsewhere goes to the one before. */
+/* Makes sure that the process has our handler; a SIGFPE from elsewhere goes to the one before. */
 void vec_fpe_install(void);
 
 #endif

@@ -261,9 +261,6 @@ static bool map_code(struct vec_ctx *v, struct err *e)
 
 struct vec_ctx *vec_ctx_new(struct err *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, vec_fpe_install);
-
     struct vec_ctx *v = mmap(NULL, sizeof(*v), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (v == MAP_FAILED) {
         err_errno(e, errno, "cannot allocate the software CPU's vector unit");
@@ -279,6 +276,7 @@ struct vec_ctx *vec_ctx_new(struct err *e)
     emit_fault_stub(&p);
     v->code_start = ALIGN_UP((uint32_t)(p - v->code_rw), 16u);
     flush(v);
+    vec_fpe_install();
     return v;
 }
 

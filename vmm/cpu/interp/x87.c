@@ -46,7 +46,7 @@ static void env_store(const struct cpu *c, const struct insn *i, uint8_t *b)
     const struct x86_fpu *f = &c->s.fpu;
     const bool real = !(i->mode & MODE_PE);
     const uint16_t tags = full_tags(f);
-    const uint32_t ip = (uint32_t)(real ? f->fip + (f->fip >> 32 << 4) : f->fip), dp = (uint32_t)f->fdp;
+    const uint32_t ip = (uint32_t)f->fip, dp = (uint32_t)f->fdp;
 
     if (i->opsize == 2) {
         st_le16(b, f->fcw);
