@@ -21,7 +21,7 @@ struct input_hub {
         void *opaque;
     } sinks[SINKS_MAX];
     unsigned count;
-    uint8_t down[KEYS / 8]; /* keys that the guest believes pressed */
+    const void *down[KEYS]; /* the sink that was told of a pressed key */
     uint32_t buttons;
     int last_x, last_y; /* for relative motion; -1: unknown */
 };
@@ -77,6 +77,9 @@ void input_hub_add(struct input_hub *h, const struct input_sink *sink, void *opa
 
 void input_hub_remove(struct input_hub *h, void *opaque)
 {
+    for (unsigned code = 0; h && code < KEYS; code++)
+        if (h->down[code] == opaque)
+            h->down[code] = NULL;
     for (unsigned i = 0; h && i < h->count; i++)
         if (h->sinks[i].opaque == opaque) {
             for (h->count--; i < h->count; i++)
@@ -85,18 +88,20 @@ void input_hub_remove(struct input_hub *h, void *opaque)
         }
 }
 
+/* A release goes where its press went, even when another device has become active meanwhile. */
 static void key(struct input_hub *h, uint16_t code, bool down)
 {
-    uint8_t bit = (uint8_t)BIT(code % 8);
+    const void *owner = h->down[code];
 
-    if (!down && !(h->down[code / 8] & bit))
+    if (!down && !owner)
         return; /* a release of what was never pressed */
-    if (down)
-        h->down[code / 8] |= bit;
-    else
-        h->down[code / 8] &= (uint8_t)~bit;
+    if (!down)
+        h->down[code] = NULL;
     for (unsigned i = h->count; i-- > 0;)
-        if (h->sinks[i].ops->key && h->sinks[i].ops->active(h->sinks[i].opaque)) {
+        if (h->sinks[i].ops->key && (!owner || owner == h->sinks[i].opaque) &&
+            h->sinks[i].ops->active(h->sinks[i].opaque)) {
+            if (down)
+                h->down[code] = h->sinks[i].opaque;
             h->sinks[i].ops->key(h->sinks[i].opaque, code, down);
             return;
         }
@@ -134,7 +139,7 @@ static void pointer(struct input_hub *h, int x, int y, uint32_t buttons)
 static void release_all(struct input_hub *h)
 {
     for (unsigned code = 0; code < KEYS; code++)
-        if (h->down[code / 8] & BIT(code % 8))
+        if (h->down[code])
             key(h, (uint16_t)code, false);
     if (h->buttons && h->last_x >= 0)
         pointer(h, h->last_x, h->last_y, 0);

@@ -8,8 +8,8 @@
 
 #define PS2_QUEUE 64
 
-/* Bytes on their way to the controller. Replies always fit; what a user does is dropped whole when
- * full. */
+/* Bytes on their way to the controller. Replies and releases of keys always fit; what else a user
+ * does is dropped whole when there is no room. */
 struct ps2_queue {
     uint8_t data[PS2_QUEUE];
     uint8_t head, count;
@@ -39,6 +39,8 @@ struct ps2_kbd_state {
     uint8_t leds, rate;
     uint8_t command; /* that waits for its data byte, 0: none */
     bool scanning;
+    uint8_t down[32]; /* bit per key whose press was put into the queue */
+    uint8_t held;     /* how many those are */
 };
 
 struct ps2_mouse_state {

@@ -15,6 +15,9 @@
 #define RESEND 0xfeu
 #define E0     0x100u
 
+#define KEY_BYTES   3 /* the longest release: E0 F0 and the code */
+#define REPLY_BYTES 8
+
 /* Set 1 make codes of keys above 88. */
 static const struct {
     uint16_t key, code;
@@ -95,22 +98,40 @@ void ps2_kbd_reset(struct ps2_kbd_state *k)
     k->scanning = true;
 }
 
+/* A press must leave room for the releases of all keys that are down, and for replies. */
+static bool room_for_press(const struct ps2_kbd_state *k, unsigned bytes, unsigned held)
+{
+    return k->out.count + bytes + held * KEY_BYTES + REPLY_BYTES <= PS2_QUEUE;
+}
+
+/* Keeps track of what the guest is told; false: nothing. */
+static bool track(struct ps2_kbd_state *k, uint16_t key, bool down)
+{
+    uint8_t bit = (uint8_t)BIT(key % 8), *byte = &k->down[key / 8];
+    bool was = *byte & bit;
+
+    if (down && !room_for_press(k, KEY_BYTES, k->held + !was))
+        return false;
+    if (down != was)
+        k->held = (uint8_t)(k->held + (down ? 1 : -1));
+    *byte = (uint8_t)(down ? *byte | bit : *byte & ~bit);
+    return (down || was) && k->scanning;
+}
+
 void ps2_kbd_key(struct ps2_kbd_state *k, uint16_t key, bool down)
 {
     static const uint8_t pause1[] = {0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5};
     static const uint8_t pause2[] = {0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77};
     uint16_t code = set1_code(key);
-    uint8_t p[3];
+    uint8_t p[KEY_BYTES];
     unsigned n = 0;
 
-    if (!k->scanning)
-        return;
     if (key == KEY_PAUSE) { /* make only */
-        if (down)
+        if (down && k->scanning && room_for_press(k, sizeof(pause2), k->held))
             put(k, k->set == 1 ? pause1 : pause2, k->set == 1 ? sizeof(pause1) : sizeof(pause2));
         return;
     }
-    if (!code)
+    if (!code || (down && !k->scanning) || !track(k, key, down))
         return;
     if (code & E0)
         p[n++] = 0xe0;

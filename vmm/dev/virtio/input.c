@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-input (VIRTIO 1.1 5.8): a keyboard and an absolute tablet. Events wait in a short queue
- * while the driver has no buffer; when it is full, whole reports are dropped. */
+ * while the driver has no buffer; when it is full, presses of keys are dropped, and of the pointer
+ * only the latest state is kept. */
 #include <linux/input-event-codes.h>
 #include <string.h>
 
@@ -26,8 +27,10 @@ struct event {
 
 struct virtio_input_state {
     uint8_t select, subsel;
-    uint8_t buttons;
-    uint8_t pad;
+    uint8_t down[32], held;    /* keyboard: keys whose press was reported */
+    uint8_t buttons, reported; /* tablet */
+    uint8_t behind;            /* something below is not reported yet */
+    uint16_t x, y;
     uint32_t count;
     struct event pending[PENDING];
 };
@@ -135,6 +138,8 @@ static void config_write(struct virtio *v, unsigned offset, uint32_t value, unsi
 
 /* ---- events ---- */
 
+static void tablet_report(struct virtio_input *d, uint32_t wheel);
+
 static void flush(struct virtio_input *d)
 {
     unsigned sent = 0;
@@ -153,12 +158,12 @@ static void flush(struct virtio_input *d)
     d->s.count -= sent;
     memmove(d->s.pending, d->s.pending + sent, d->s.count * sizeof(d->s.pending[0]));
     virtio_signal(&d->v, EVENTQ);
+    if (d->s.behind)
+        tablet_report(d, 0);
 }
 
 static void report(struct virtio_input *d, const struct event *events, unsigned n)
 {
-    if (d->s.count + n + 1 > PENDING)
-        return;
     memcpy(d->s.pending + d->s.count, events, n * sizeof(events[0]));
     d->s.count += n;
     d->s.pending[d->s.count++] = (struct event){EV_SYN, SYN_REPORT, 0};
@@ -172,33 +177,54 @@ static bool active(void *opaque)
     return virtio_running(&d->v) && d->v.s.q[EVENTQ].enabled;
 }
 
+/* A press is dropped unless its release will fit, too, with those of the other keys that are down.
+ * The driver repeats by itself. */
 static void on_key(void *opaque, uint16_t code, bool down)
 {
-    report(opaque, &(struct event){EV_KEY, code, down}, 1);
+    struct virtio_input *d = opaque;
+    uint8_t bit = (uint8_t)BIT(code % 8), *byte = &d->s.down[code / 8 % sizeof(d->s.down)];
+
+    if (down == !!(*byte & bit) || (down && d->s.count + 2 + 2 * (d->s.held + 1u) > PENDING))
+        return;
+    *byte ^= bit;
+    d->s.held = (uint8_t)(d->s.held + (down ? 1 : -1));
+    report(d, &(struct event){EV_KEY, code, down}, 1);
 }
 
-static void on_absolute(void *opaque, uint16_t x, uint16_t y, uint32_t buttons)
+/* Where the pointer is and which buttons changed since the last report; later, when there is no
+ * room. */
+static void tablet_report(struct virtio_input *d, uint32_t wheel)
 {
     static const struct {
         uint8_t mask;
         uint16_t code;
     } map[] = {
         {INPUT_BTN_LEFT, BTN_LEFT}, {INPUT_BTN_MIDDLE, BTN_MIDDLE}, {INPUT_BTN_RIGHT, BTN_RIGHT}};
-    struct virtio_input *d = opaque;
     struct event ev[8];
     unsigned n = 0;
 
-    ev[n++] = (struct event){EV_ABS, ABS_X, x};
-    ev[n++] = (struct event){EV_ABS, ABS_Y, y};
+    d->s.behind = d->s.count + ARRAY_LEN(ev) > PENDING;
+    if (d->s.behind)
+        return;
+    ev[n++] = (struct event){EV_ABS, ABS_X, d->s.x};
+    ev[n++] = (struct event){EV_ABS, ABS_Y, d->s.y};
     for (unsigned i = 0; i < ARRAY_LEN(map); i++)
-        if ((buttons ^ d->s.buttons) & map[i].mask)
-            ev[n++] = (struct event){EV_KEY, map[i].code, !!(buttons & map[i].mask)};
-    if (buttons & INPUT_WHEEL_UP)
-        ev[n++] = (struct event){EV_REL, REL_WHEEL, 1};
-    if (buttons & INPUT_WHEEL_DOWN)
-        ev[n++] = (struct event){EV_REL, REL_WHEEL, (uint32_t)-1};
-    d->s.buttons = (uint8_t)buttons & (INPUT_BTN_LEFT | INPUT_BTN_MIDDLE | INPUT_BTN_RIGHT);
+        if ((d->s.buttons ^ d->s.reported) & map[i].mask)
+            ev[n++] = (struct event){EV_KEY, map[i].code, !!(d->s.buttons & map[i].mask)};
+    if (wheel)
+        ev[n++] = (struct event){EV_REL, REL_WHEEL, wheel & INPUT_WHEEL_UP ? 1 : (uint32_t)-1};
+    d->s.reported = d->s.buttons;
     report(d, ev, n);
+}
+
+static void on_absolute(void *opaque, uint16_t x, uint16_t y, uint32_t buttons)
+{
+    struct virtio_input *d = opaque;
+
+    d->s.x = x;
+    d->s.y = y;
+    d->s.buttons = (uint8_t)(buttons & (INPUT_BTN_LEFT | INPUT_BTN_MIDDLE | INPUT_BTN_RIGHT));
+    tablet_report(d, buttons & (INPUT_WHEEL_UP | INPUT_WHEEL_DOWN));
 }
 
 static const struct input_sink keyboard_sink = {.active = active, .key = on_key};
