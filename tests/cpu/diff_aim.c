@@ -223,6 +223,33 @@ void aim_operands(struct diff_test *t, const ZydisDecodedInstruction *z,
     }
 }
 
+/* Half of the branches go to the code page; the others meet what they meet. */
+void aim_branch(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
+                const ZydisDecodedOperand *ops)
+{
+    const uint64_t target = CODE_PAGE + rnd_below(0x400); /* the instruction is behind that */
+    const unsigned size = t->code32 ? 4 : 8;
+    uint64_t at = t->before.gpr[X86_RSP];
+
+    if (z->meta.branch_type == ZYDIS_BRANCH_TYPE_NONE || rnd_one_in(2))
+        return;
+    if (z->raw.imm[0].is_relative) {
+        if (z->raw.imm[0].size == 32)
+            st_le32(t->bytes + z->raw.imm[0].offset, (uint32_t)(target - t->rip - t->len));
+        return;
+    }
+    if (ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && aim_gpr(ops[0].reg.value) >= 0) {
+        t->before.gpr[aim_gpr(ops[0].reg.value)] = target;
+        return;
+    }
+    if (z->mnemonic != ZYDIS_MNEMONIC_RET)
+        at = info->operand;
+    if (at - DATA_BASE <= DATA_SIZE - size) {
+        st_le(diff_initial + (at - DATA_BASE), target, size);
+        info->window_changed = true;
+    }
+}
+
 void aim_note(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
               const ZydisDecodedOperand *ops)
 {

@@ -138,6 +138,8 @@ static bool try_one(struct diff_test *t, struct diff_info *info)
     aim_operands(t, &z, ops);
     diff_decode(t->code32, t->bytes, t->len, &z, ops); /* the displacement may be another now */
     aim_note(t, info, &z, ops);
+    aim_branch(t, info, &z, ops);
+    diff_decode(t->code32, t->bytes, t->len, &z, ops);
     info->undefined_flags = undefined_flags(t, &z);
     info->operand_width = z.operand_width;
     return !branch_unusable(t, &z) && !undefined_result(&z, t, info->operand);

@@ -24,6 +24,8 @@ void aim_operands(struct diff_test *t, const ZydisDecodedInstruction *z, const Z
 /* Notes in info where the operand is, and prepares its contents. */
 void aim_note(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
               const ZydisDecodedOperand *ops);
+void aim_branch(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
+                const ZydisDecodedOperand *ops);
 /* x87 environment, x87 state, FXSAVE or XSAVE area. */
 bool aim_state_area(const ZydisDecodedInstruction *z);
 /* Number of a general register, or -1. */
