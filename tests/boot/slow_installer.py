@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's installer: the text initrd shows its first dialog on the VGA text console, the GTK one in graphics."""
+"""Debian's graphical installer shows its first dialog in graphics."""
 import zlib
 import struct
 
@@ -27,13 +27,6 @@ def png_pixels(path):
 
 
 with Home() as home:
-    with case("the text installer shows its first dialog"):
-        home.vmdeck("create", "text", "--kernel", media("installer/text/linux"), "--initrd",
-                    media("installer/text/initrd.gz"), "--append", "vga=normal fb=false", "--memory", "512MiB",
-                    "--accel", "software", "--vnc", "off")
-        home.vmdeck("start", "text")
-        home.wait_screen("text", r"Select a language", 900)
-    home.vmdeck("kill", "-y", "text", check=False)
     with case("the GTK installer shows its first dialog in graphics"):
         home.vmdeck("create", "gtk", "--kernel", media("installer/gtk/linux"), "--initrd",
                     media("installer/gtk/initrd.gz"), "--append", "vga=788", "--memory", "1536MiB", "--accel",
