@@ -23,6 +23,8 @@
 
 #define POLL_MAX_MS 1000
 #define RX_BUDGET   64
+#define MTU         1500
+#define FRAME_MAX   (MTU + 18) /* Ethernet header with a VLAN tag */
 
 struct user {
     int sock;
@@ -167,7 +169,7 @@ static bool read_frames(struct user *u)
             return false;
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
-        if (n >= 14)
+        if (n >= 14 && n <= FRAME_MAX)
             slirp_input(u->slirp, u->frame, (int)n);
     }
     return true;
@@ -223,8 +225,8 @@ static SlirpConfig config(const struct net_user_cfg *cfg)
         .vhostname = cfg->hostname[0] ? cfg->hostname : NULL,
         .vdhcp_start = {htonl(0x0a00020f)},
         .vnameserver = {htonl(0x0a000203)},
-        .if_mtu = 1500,
-        .if_mru = 1500,
+        .if_mtu = MTU,
+        .if_mru = MTU,
     };
 
     return c;
