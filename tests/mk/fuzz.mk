@@ -23,3 +23,11 @@ fuzz: $(FUZZ_BIN) ## build and run every fuzz target for FUZZ_SECONDS
 	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -verbosity=0 -print_final_stats=1 \
 	        -artifact_prefix=build/fuzz/ $$corpus $$seeds; \
 	done
+
+# The same targets with a plain main, which replays the corpus: part of `make check`, with gcc and under ASan.
+REPLAY_BIN := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
+TEST_EXTRA += $(REPLAY_BIN)
+TEST_RUNS += $(REPLAY_BIN) $(REPLAY_BIN:$(BUILD)/%=build/asan/%)
+
+$(REPLAY_BIN): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(LIBS_ALL)
