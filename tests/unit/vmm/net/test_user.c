@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vmm/base/bits.h"
+#include "vmm/base/buf.h"
 #include "vmm/net/netdev.h"
 #include "vmm/net/user.h"
 
@@ -50,7 +51,7 @@ static void start(struct fixture *f)
     f->sock = sv[0];
     f->cfg.sock = sv[1];
     f->cfg.forwards = f->forwards;
-    strcpy(f->cfg.hostname, "guest");
+    str_copy(f->cfg.hostname, sizeof(f->cfg.hostname), "guest");
     f->e = (struct err)ERR_INIT;
     assert_int_equal(pipe(f->ready), 0);
     assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
