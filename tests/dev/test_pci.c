@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #define DEVFN (3 << 3)
+#define MEM_AT UINT64_C(0xe0000000)
 #define CFG_BAR(n) (0x10 + (n) * 4)
 
 struct fix {
@@ -269,16 +270,21 @@ static void test_doorbells(void **state)
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     uint64_t n;
 
-    bus_add_pio(t->bus, "a", 0x200, 4, &pio_ops, f);
-    bus_add_doorbell(t->bus, true, 0x200, 2, fd);
-    dt_outw(t, 0x200, 5);
-    assert_int_equal(f->writes, 0);
+    dt_cfg_write(t, DEVFN, CFG_BAR(1), (uint32_t)MEM_AT, 4);
+    dt_cfg_write(t, DEVFN, 4, 2, 2);
+    assert_false(bus_add_doorbell(t->bus, false, MEM_AT + 8, 0, fd)); /* the software CPU */
+    dt_ring(t, MEM_AT + 8, 5, 4);
+    assert_int_equal(f->writes, 1);
+    t->accelerated = true;
+    assert_true(bus_add_doorbell(t->bus, false, MEM_AT + 8, 0, fd));
+    dt_ring(t, MEM_AT + 8, 5, 4);
+    assert_int_equal(f->writes, 1);
     assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
     assert_int_equal(n, 1);
-    dt_outb(t, 0x200, 5); /* other width */
-    assert_int_equal(f->writes, 1);
-    bus_del_doorbell(t->bus, true, 0x200, fd);
-    dt_outw(t, 0x200, 5);
+    dt_write(t, MEM_AT + 8, 5, 4); /* an instruction the accelerator did not execute itself */
+    assert_int_equal(f->writes, 2);
+    bus_del_doorbell(t->bus, false, MEM_AT + 8, 0, fd);
+    dt_ring(t, MEM_AT + 8, 5, 4);
     assert_int_equal(f->writes, 3);
     close(fd);
 }

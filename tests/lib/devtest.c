@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/lib/devtest.h"
 
+#include <unistd.h>
+
 static void on_gsi(void *opaque, unsigned n, int level)
 {
     struct devtest *t = opaque;
@@ -42,8 +44,45 @@ static void on_request(void *opaque, enum machine_request req, int value)
     t->request_value = value;
 }
 
-static const struct bus_host_ops host_ops = {
-    .extint = on_extint, .msi = on_msi, .ioapic_route = on_route, .request = on_request};
+static bool on_ioeventfd(void *opaque, bool pio, uint64_t address, unsigned size, int fd, bool add)
+{
+    struct devtest *t = opaque;
+    unsigned i = 0;
+
+    if (!t->accelerated)
+        return false;
+    assert_false(pio);
+    assert_int_equal(size, 0);
+    while (i < t->bell_count && t->bells[i].address != address)
+        i++;
+    if (!add) {
+        assert_in_range(i + 1, 1, t->bell_count);
+        assert_int_equal(t->bells[i].fd, fd);
+        t->bells[i] = t->bells[--t->bell_count];
+        return true;
+    }
+    if (i < t->bell_count || i == DT_DOORBELLS)
+        return false;
+    t->bells[i].address = address;
+    t->bells[i].fd = fd;
+    t->bell_count++;
+    return true;
+}
+
+static const struct bus_host_ops host_ops = {.extint = on_extint, .msi = on_msi, .ioapic_route = on_route,
+                                             .request = on_request, .ioeventfd = on_ioeventfd};
+
+void dt_ring(struct devtest *t, uint64_t gpa, uint64_t v, unsigned size)
+{
+    const uint64_t one = 1;
+
+    for (unsigned i = 0; i < t->bell_count; i++)
+        if (t->bells[i].address == gpa) {
+            assert_int_equal(write(t->bells[i].fd, &one, sizeof(one)), sizeof(one));
+            return;
+        }
+    dt_write(t, gpa, v, size);
+}
 
 void dt_init(struct devtest *t)
 {

@@ -15,6 +15,8 @@
 
 #define DT_RAM_SIZE (16 * MIB)
 
+#define DT_DOORBELLS 8
+
 struct devtest {
     struct mem *mem;
     struct bus *bus;
@@ -31,6 +33,12 @@ struct devtest {
     unsigned request_count;
     enum machine_request request;   /* the last one */
     int request_value;
+    bool accelerated; /* takes doorbells, as KVM does; see dt_ring */
+    struct {
+        uint64_t address;
+        int fd;
+    } bells[DT_DOORBELLS];
+    unsigned bell_count;
     struct {
         uint64_t address;
         uint32_t data;
@@ -84,6 +92,8 @@ static inline void dt_write(struct devtest *t, uint64_t gpa, uint64_t v, unsigne
 {
     bus_mmio_write(t->bus, gpa, v, size);
 }
+/* A vCPU's write as KVM does it: to a doorbell, if there is one at gpa, else as dt_write. */
+void dt_ring(struct devtest *t, uint64_t gpa, uint64_t v, unsigned size);
 /* Configuration space of devfn, without a host bridge. */
 static inline uint32_t dt_cfg_read(struct devtest *t, unsigned devfn, unsigned reg, unsigned size)
 {

@@ -240,3 +240,11 @@ void clock_resume(struct clock *c)
     }
     pthread_mutex_unlock(&c->mutex);
 }
+
+bool clock_paused(struct clock *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    bool paused = c->paused;
+    pthread_mutex_unlock(&c->mutex);
+    return paused;
+}

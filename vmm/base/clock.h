@@ -46,6 +46,7 @@ void clock_advance(struct clock *clock, int64_t ns);
 /* Stops (and restarts) guest time: now stands still and nothing fires. Nested calls are not counted. */
 void clock_pause(struct clock *clock);
 void clock_resume(struct clock *clock);
+bool clock_paused(struct clock *clock);
 
 /* The timer is embedded in its owner; cancel before the owner goes away. */
 void timer_init(struct timer *t, struct clock *clock, timer_fn *fn, void *opaque);

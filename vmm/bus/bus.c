@@ -5,7 +5,6 @@
 #include "vmm/bus/bus.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "vmm/base/alloc.h"
 #include "vmm/base/bits.h"
@@ -22,14 +21,6 @@ struct pio_region {
     bool enabled;
     const struct pio_ops *ops;
     void *opaque;
-};
-
-struct doorbell {
-    struct doorbell *next;
-    uint64_t address;
-    unsigned size;
-    int fd;
-    bool pio, offloaded; /* offloaded: the accelerator signals it */
 };
 
 struct bus {
@@ -50,7 +41,6 @@ struct bus {
     void *pic_opaque;
     void (*ioapic_eoi)(void *opaque, uint8_t vector);
     void *ioapic_opaque;
-    struct doorbell *doorbells;
     struct mem_range last; /* last MMIO lookup, valid for generation last_gen */
     uint64_t last_gen;
     struct bus_stats stats;
@@ -81,29 +71,16 @@ void bus_free(struct bus *bus)
 {
     if (!bus)
         return;
-    while (bus->doorbells) {
-        struct doorbell *next = bus->doorbells->next;
-        x_free(bus->doorbells);
-        bus->doorbells = next;
-    }
     for (unsigned i = 0; i < bus->region_count; i++)
         x_free(bus->regions[i]);
     lock_fini(&bus->lock);
     x_free(bus);
 }
 
-static bool offer(struct bus *bus, const struct doorbell *d, bool add)
-{
-    return bus->host && bus->host->ioeventfd &&
-           bus->host->ioeventfd(bus->host_opaque, d->pio, d->address, d->size, d->fd, add);
-}
-
 void bus_set_host(struct bus *bus, const struct bus_host_ops *ops, void *opaque)
 {
     bus->host = ops;
     bus->host_opaque = opaque;
-    for (struct doorbell *d = bus->doorbells; d; d = d->next)
-        d->offloaded = offer(bus, d, true);
 }
 
 struct mem *bus_mem(struct bus *bus)
@@ -119,46 +96,6 @@ void bus_lock(struct bus *bus)
 void bus_unlock(struct bus *bus)
 {
     lock_drop(&bus->lock);
-}
-
-/* ---- doorbells ---- */
-
-void bus_add_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd)
-{
-    struct doorbell *d = X_NEW(struct doorbell);
-
-    *d = (struct doorbell){.next = bus->doorbells, .address = address, .size = size, .fd = fd,
-                           .pio = pio};
-    d->offloaded = offer(bus, d, true);
-    bus->doorbells = d;
-}
-
-void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, int fd)
-{
-    for (struct doorbell **p = &bus->doorbells; *p; p = &(*p)->next) {
-        struct doorbell *d = *p;
-        if (d->pio != pio || d->address != address || d->fd != fd)
-            continue;
-        if (d->offloaded)
-            offer(bus, d, false);
-        *p = d->next;
-        x_free(d);
-        return;
-    }
-}
-
-/* Offloaded ones are tried as well: the accelerator's own instruction emulation may end up here. */
-static bool ring(const struct bus *bus, bool pio, uint64_t address, unsigned size)
-{
-    for (const struct doorbell *d = bus->doorbells; d; d = d->next) {
-        if (d->pio != pio || d->address != address || (d->size && d->size != size))
-            continue;
-        const uint64_t one = 1;
-        if (write(d->fd, &one, sizeof(one)) < 0)
-            log_guest("bus", "doorbell at %#llx is not being served", (unsigned long long)address);
-        return true;
-    }
-    return false;
 }
 
 /* ---- ports ---- */
@@ -241,8 +178,6 @@ void bus_pio_write(struct bus *bus, uint16_t port, uint64_t value, unsigned size
 {
     bus_lock(bus);
     bus->stats.pio_writes++;
-    if (bus->doorbells && ring(bus, true, port, size))
-        size = 0;
     for (unsigned done = 0, n; done < size; done += n, port = (uint16_t)(port + n)) {
         struct pio_region *r;
 
@@ -358,8 +293,6 @@ void bus_mmio_write(struct bus *bus, uint64_t gpa, uint64_t value, unsigned size
 {
     bus_lock(bus);
     bus->stats.mmio_writes++;
-    if (bus->doorbells && ring(bus, false, gpa, size))
-        size = 0;
     for (unsigned done = 0, n; done < size; done += n, gpa += n) {
         const struct mem_range r = *find(bus, gpa); /* a write may change the map */
 
@@ -435,6 +368,18 @@ void bus_request(struct bus *bus, enum machine_request req, int value)
 {
     if (bus->host && bus->host->request)
         bus->host->request(bus->host_opaque, req, value);
+}
+
+bool bus_add_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd)
+{
+    return bus->host && bus->host->ioeventfd &&
+           bus->host->ioeventfd(bus->host_opaque, pio, address, size, fd, true);
+}
+
+void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd)
+{
+    if (bus->host && bus->host->ioeventfd)
+        bus->host->ioeventfd(bus->host_opaque, pio, address, size, fd, false);
 }
 
 void bus_get_stats(struct bus *bus, struct bus_stats *out)

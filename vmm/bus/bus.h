@@ -24,7 +24,7 @@ struct pio_region;
 
 enum machine_request { MACHINE_RESET, MACHINE_POWEROFF, MACHINE_DEBUG_EXIT, MACHINE_PANIC };
 
-/* What lies above the bus; set once by the VM. */
+/* What lies above the bus; set once by the VM, before there are devices. */
 struct bus_host_ops {
     /* PIC output INTR to LINT0. */
     void (*extint)(void *opaque, int level);
@@ -33,8 +33,7 @@ struct bus_host_ops {
     void (*ioapic_route)(void *opaque, unsigned pin, uint64_t address, uint32_t data, bool masked);
     /* value: exit status for MACHINE_DEBUG_EXIT. Takes effect after the current access. */
     void (*request)(void *opaque, enum machine_request req, int value);
-    /* Offers a doorbell to the accelerator: a write of size bytes (0: any) at a PIO or MMIO address
-     * signals fd without a device call. False: not supported, the bus does it itself. */
+    /* See bus_add_doorbell. */
     bool (*ioeventfd)(void *opaque, bool pio, uint64_t address, unsigned size, int fd, bool add);
 };
 
@@ -80,9 +79,12 @@ void bus_msi(struct bus *bus, uint64_t address, uint32_t data);
 void bus_ioapic_route(struct bus *bus, unsigned pin, uint64_t address, uint32_t data, bool masked);
 void bus_request(struct bus *bus, enum machine_request req, int value);
 
-/* Doorbell: writes to the address signal fd (an eventfd). The device's write op is not called for it. */
-void bus_add_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd);
-void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, int fd);
+/* Doorbell: asks the accelerator to signal fd (an eventfd) when a vCPU writes size bytes (0: any
+ * number) to the address, instead of leaving the guest. False: it cannot. A write that reaches the bus all the
+ * same, as all do with the software CPU and those of instructions that KVM does not execute itself, calls the
+ * device's write op as ever: a device serves both ways. Delete with the same arguments. */
+bool bus_add_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd);
+void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd);
 
 struct bus_stats {
     uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, unclaimed;

@@ -164,6 +164,7 @@ static uint64_t wanted_address(const struct pci_dev *d, unsigned n)
 static void update_bars(struct pci_dev *d)
 {
     struct mem *mem = bus_mem(d->pb->bus);
+    bool moved = false;
 
     mem_begin(mem);
     for (unsigned n = 0; n <= ROM; n++) {
@@ -173,6 +174,7 @@ static void update_bars(struct pci_dev *d)
         if (address == b->address || b->kind == PCI_BAR_NONE)
             continue;
         b->address = address;
+        moved = true;
         bool on = address != UINT64_MAX;
         if (b->pio)
             bus_pio_set(d->pb->bus, b->pio, on ? (uint16_t)address : 0, on);
@@ -180,6 +182,8 @@ static void update_bars(struct pci_dev *d)
             mem_region_set(mem, b->mem, on ? address : 0, on);
     }
     mem_commit(mem);
+    if (moved && d->ops && d->ops->bars_moved)
+        d->ops->bars_moved(d->opaque);
 }
 
 /* The registers of a BAR: flags fixed, address bits writable. */

@@ -55,6 +55,8 @@ struct pci_ids {
 struct pci_dev_ops {
     /* After the default write has stored the bytes allowed by the write mask. */
     void (*config_written)(void *opaque, unsigned offset, unsigned size);
+    /* A BAR was mapped, moved or hidden: pci_bar_address tells. */
+    void (*bars_moved)(void *opaque);
 };
 
 struct pci_bus *pci_bus_new(struct bus *bus);

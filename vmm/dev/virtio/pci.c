@@ -97,6 +97,16 @@ void virtio_break(struct virtio *v, const char *why)
     virtio_config_changed(v);
 }
 
+/* Doorbells are with the accelerator while they can mean something. */
+static void place_doorbells(void *opaque)
+{
+    struct virtio *v = opaque;
+    uint64_t bar = pci_bar_address(v->pci, BAR_VIRTIO);
+    bool on = bar != UINT64_MAX && (v->s.status & STATUS_DRIVER_OK);
+
+    virtio_doorbells_set(v, on ? bar + AREA_NOTIFY : UINT64_MAX, NOTIFY_SCALE);
+}
+
 /* The driver's reset: PCI configuration stays. */
 static void driver_reset(struct virtio *v)
 {
@@ -105,6 +115,8 @@ static void driver_reset(struct virtio *v)
     v->cls->reset(v);
     timer_cancel(&v->later);
     memset(&v->s, 0, sizeof(v->s));
+    place_doorbells(v);
+    virtio_doorbells_drain(v);
     v->s.config_vector = NO_VECTOR;
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
         v->s.q[i].size = VIRTIO_QUEUE_SIZE;
@@ -246,6 +258,7 @@ static void set_status(struct virtio *v, uint8_t status)
     if (!(status & STATUS_FEATURES_OK))
         status &= (uint8_t)~STATUS_DRIVER_OK;
     s->status = status;
+    place_doorbells(v);
     if (v->cls->ready && virtio_running(v) != was)
         v->cls->ready(v, !was);
 }
@@ -365,6 +378,8 @@ static void add_cap(struct virtio *v, uint8_t type, uint32_t offset, uint32_t le
         st_le32(cap + 16, NOTIFY_SCALE);
 }
 
+static const struct pci_dev_ops pci_ops = {.bars_moved = place_doorbells};
+
 bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *cls, struct err *e)
 {
     struct pci_ids ids = {.vendor = VENDOR_VIRTIO,
@@ -379,8 +394,8 @@ bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *c
     v->cls = cls;
     v->dev = dev;
     timer_init(&v->later, dev->env->clock, kick_again, v);
-    v->pci = pci_add(dev->env->pci, -1, dev->id, &ids, NULL, v, e);
-    if (!v->pci)
+    v->pci = pci_add(dev->env->pci, -1, dev->id, &ids, &pci_ops, v, e);
+    if (!v->pci || !virtio_doorbells_init(v, e))
         return false;
     pci_add_msix(v->pci, BAR_MSIX, cls->queues + 1);
     pci_bar_mem(v->pci, BAR_VIRTIO, BAR_SIZE, true, false, &bar_ops);
@@ -397,6 +412,7 @@ void virtio_fini(struct virtio *v)
     if (!v->pci)
         return;
     timer_cancel(&v->later);
-    pci_remove(v->pci);
+    pci_remove(v->pci); /* takes the doorbells back */
+    virtio_doorbells_fini(v);
     v->pci = NULL;
 }

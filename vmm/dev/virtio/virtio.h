@@ -57,12 +57,23 @@ struct virtio_state {
     struct virtio_queue_state q[VIRTIO_QUEUES_MAX];
 };
 
+/* One for each queue. The accelerator signals fd while the notification address is known to it, which needs a
+ * mapped BAR and a driver that is up; the loop then serves the queue and the vCPU goes on meanwhile. All other
+ * notifications are written into the BAR and served by the vCPU that writes. */
+struct virtio_doorbell {
+    struct virtio *v;
+    int fd; /* eventfd; -1: there is no loop */
+    struct loop_fd *watch;
+    uint64_t address; /* that is known to the accelerator, or UINT64_MAX */
+};
+
 /* Second member of every virtio device's struct, behind struct dev. */
 struct virtio {
     const struct virtio_class *cls;
     struct dev *dev;
     struct pci_dev *pci;
     struct timer later; /* for virtio_kick_later */
+    struct virtio_doorbell bells[VIRTIO_QUEUES_MAX];
     struct virtio_state s;
 };
 
@@ -104,7 +115,15 @@ void virtio_kick_later(struct virtio *v, unsigned q);
 size_t virtio_read_out(const struct virtio_chain *c, size_t offset, void *dst, size_t len);
 size_t virtio_write_in(const struct virtio_chain *c, size_t offset, const void *src, size_t len);
 
-/* For virtio_pci.c. */
+/* doorbell.c. init from realize, with v->cls set; fini also after a failed init. */
+bool virtio_doorbells_init(struct virtio *v, struct err *e);
+void virtio_doorbells_fini(struct virtio *v);
+/* Notification address of queue 0 and the distance between two queues; UINT64_MAX: not mapped. */
+void virtio_doorbells_set(struct virtio *v, uint64_t address, unsigned stride);
+/* Forgets what has rung. */
+void virtio_doorbells_drain(struct virtio *v);
+
+/* For pci.c, queue.c and doorbell.c. */
 void virtio_queue_kick(struct virtio *v, unsigned q);
 void virtio_interrupt(struct virtio *v, uint16_t vector, uint8_t isr_bit);
 
