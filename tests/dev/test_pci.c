@@ -182,9 +182,8 @@ static void test_intx(void **state)
     assert_int_equal(f->pirq[2], 0);
 }
 
-static void test_msix(void **state)
+static void msix(struct fix *f)
 {
-    struct fix *f = *state;
     struct devtest *t = &f->t;
     const uint64_t table = 0xe1000000;
     unsigned cap = dt_cfg_read(t, DEVFN, 0x34, 1);
@@ -196,32 +195,57 @@ static void test_msix(void **state)
     dt_cfg_write(t, DEVFN, CFG_BAR(4), (uint32_t)table, 4);
     dt_cfg_write(t, DEVFN, 4, 6, 2);
     pci_msix_notify(f->pci, 0);
-    assert_int_equal(t->msi_count, 0); /* off */
+    assert_int_equal(dt_messages(t), 0); /* off */
     dt_cfg_write(t, DEVFN, cap + 2, 0x8000, 2);
     assert_true(pci_msix_enabled(f->pci));
     dt_write(t, table + 16, 0xfee01000, 4);
     dt_write(t, table + 24, 0x41, 8); /* data and vector control at once: unmasked */
     pci_msix_notify(f->pci, 1);
-    assert_int_equal(t->msi_count, 1);
+    assert_int_equal(dt_messages(t), 1);
     assert_int_equal(t->msi_address, 0xfee01000);
     assert_int_equal(t->msi_data, 0x41);
     pci_msix_notify(f->pci, 2); /* masked: pending */
     pci_msix_notify(f->pci, 2);
-    assert_int_equal(t->msi_count, 1);
+    assert_int_equal(dt_messages(t), 1);
     assert_int_equal(dt_read(t, table + 0x800, 8), 4);
     dt_write(t, table + 44, 0, 1); /* unmask, one byte */
-    assert_int_equal(t->msi_count, 2);
+    assert_int_equal(dt_messages(t), 2);
     assert_int_equal(dt_read(t, table + 0x800, 4), 0);
     dt_cfg_write(t, DEVFN, cap + 2, 0xc000, 2); /* function mask */
     pci_msix_notify(f->pci, 1);
-    assert_int_equal(t->msi_count, 2);
+    assert_int_equal(dt_messages(t), 2);
     dt_cfg_write(t, DEVFN, cap + 3, 0x80, 1);
-    assert_int_equal(t->msi_count, 3);
+    assert_int_equal(dt_messages(t), 3);
+    dt_write(t, table + 24, 0x55, 4); /* another message from now on */
+    pci_msix_notify(f->pci, 1);
+    assert_int_equal(dt_messages(t), 4);
+    assert_int_equal(t->msi_data, 0x55);
+    dt_cfg_write(t, DEVFN, 4, 2, 2); /* no bus master: lost */
+    pci_msix_notify(f->pci, 1);
+    assert_int_equal(dt_messages(t), 4);
+    dt_cfg_write(t, DEVFN, 4, 6, 2);
     pci_msix_notify(f->pci, 77); /* no such vector */
     for (unsigned i = 0; i < 4096; i += 4) { /* nothing beyond the table is writable */
         dt_write(t, table + i, UINT64_MAX, 4);
         dt_read(t, table + i, 4);
     }
+}
+
+static void test_msix(void **state)
+{
+    msix(*state);
+}
+
+/* The same through eventfds, which an accelerator does not keep over a reset. */
+static void test_msix_irqfd(void **state)
+{
+    struct fix *f = *state;
+
+    f->t.accelerated = true;
+    msix(f);
+    assert_int_equal(f->t.irqfd_count, 2);
+    pci_reset(f->pci);
+    assert_int_equal(f->t.irqfd_count, 0);
 }
 
 static void test_rom(void **state)
@@ -312,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_access_splitting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_intx, setup, teardown),
         cmocka_unit_test_setup_teardown(test_msix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_msix_irqfd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rom, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ports, setup, teardown),
         cmocka_unit_test_setup_teardown(test_doorbells, setup, teardown),

@@ -69,8 +69,46 @@ static bool on_ioeventfd(void *opaque, bool pio, uint64_t address, unsigned size
     return true;
 }
 
+static bool on_irqfd(void *opaque, int fd, uint64_t address, uint32_t data, bool on)
+{
+    struct devtest *t = opaque;
+    unsigned i = 0;
+
+    if (!t->accelerated)
+        return false;
+    while (i < t->irqfd_count && t->irqfds[i].fd != fd)
+        i++;
+    if (!on) {
+        assert_in_range(i + 1, 1, t->irqfd_count);
+        t->irqfds[i] = t->irqfds[--t->irqfd_count];
+        return true;
+    }
+    if (i == DT_IRQFDS)
+        return false;
+    if (i == t->irqfd_count)
+        t->irqfd_count++;
+    t->irqfds[i].fd = fd;
+    t->irqfds[i].address = address;
+    t->irqfds[i].data = data;
+    return true;
+}
+
+unsigned dt_messages(struct devtest *t)
+{
+    uint64_t n;
+
+    for (unsigned i = 0; i < t->irqfd_count; i++)
+        if (read(t->irqfds[i].fd, &n, sizeof(n)) == sizeof(n)) {
+            t->msi_count += (unsigned)n;
+            t->msi_address = t->irqfds[i].address;
+            t->msi_data = t->irqfds[i].data;
+        }
+    return t->msi_count;
+}
+
 static const struct bus_host_ops host_ops = {.extint = on_extint, .msi = on_msi, .ioapic_route = on_route,
-                                             .request = on_request, .ioeventfd = on_ioeventfd};
+                                             .request = on_request, .ioeventfd = on_ioeventfd,
+                                             .irqfd = on_irqfd};
 
 void dt_ring(struct devtest *t, uint64_t gpa, uint64_t v, unsigned size)
 {

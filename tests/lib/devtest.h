@@ -16,6 +16,7 @@
 #define DT_RAM_SIZE (16 * MIB)
 
 #define DT_DOORBELLS 8
+#define DT_IRQFDS    8
 
 struct devtest {
     struct mem *mem;
@@ -33,12 +34,18 @@ struct devtest {
     unsigned request_count;
     enum machine_request request;   /* the last one */
     int request_value;
-    bool accelerated; /* takes doorbells, as KVM does; see dt_ring */
+    bool accelerated; /* takes doorbells and irqfds, as KVM does; see dt_ring, dt_messages */
     struct {
         uint64_t address;
         int fd;
     } bells[DT_DOORBELLS];
     unsigned bell_count;
+    struct {
+        uint64_t address;
+        uint32_t data;
+        int fd;
+    } irqfds[DT_IRQFDS];
+    unsigned irqfd_count;
     struct {
         uint64_t address;
         uint32_t data;
@@ -94,6 +101,8 @@ static inline void dt_write(struct devtest *t, uint64_t gpa, uint64_t v, unsigne
 }
 /* A vCPU's write as KVM does it: to a doorbell, if there is one at gpa, else as dt_write. */
 void dt_ring(struct devtest *t, uint64_t gpa, uint64_t v, unsigned size);
+/* Messages so far, those sent by eventfd included; msi_address and msi_data tell the last one. */
+unsigned dt_messages(struct devtest *t);
 /* Configuration space of devfn, without a host bridge. */
 static inline uint32_t dt_cfg_read(struct devtest *t, unsigned devfn, unsigned reg, unsigned size)
 {

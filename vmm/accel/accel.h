@@ -55,7 +55,9 @@ struct accel_ops {
     void (*msi)(struct accel *a, uint64_t address, uint32_t data);
     void (*ioapic_route)(struct accel *a, unsigned pin, uint64_t address, uint32_t data,
                          bool masked);
+    /* Optional; see bus_add_doorbell and bus_set_irqfd. Machine lock. */
     bool (*ioeventfd)(struct accel *a, bool pio, uint64_t address, unsigned size, int fd, bool add);
+    bool (*irqfd)(struct accel *a, int fd, uint64_t address, uint32_t data, bool on);
 };
 
 /* First member of every provider's struct. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* KVM with a split irqchip: the local APICs are the kernel's, PIC, PIT and IOAPIC are the same
- * devices that the software CPU uses. The IOAPIC sends its messages by KVM_SIGNAL_MSI; its
- * redirection table is mirrored into the GSI routing only so that the kernel exits on EOI of
- * level-triggered vectors. Source: Documentation/virt/kvm/api.rst. */
+ * devices that the software CPU uses. Source: Documentation/virt/kvm/api.rst. */
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -132,6 +130,7 @@ static struct accel *kvm_create(const struct accel_cfg *cfg, struct err *e)
     k->model = cfg->model;
     k->fd = cfg->kvm_fd;
     k->vm_fd = -1;
+    kvm_irq_init(k);
     lock_init(&k->fallback_lock, LOCK_VM);
     if (!check_caps(k, e) || !create_vm(k, e) || !kvm_mem_init(k, e) || !create_vcpus(k, e)) {
         kvm_destroy(&k->accel);
@@ -147,61 +146,6 @@ static void kvm_extint(struct accel *a, int level)
     k->extint = level != 0;
     if (level)
         kvm_wake(&k->vcpus[0]);
-}
-
-static void kvm_msi(struct accel *a, uint64_t address, uint32_t data)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
-
-    if (kvm_ioctl(kvm_of(a)->vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
-        log_guest("kvm", "message 0x%x to 0x%llx was not delivered: %s", data,
-                  (unsigned long long)address, strerror(errno));
-}
-
-/* The kernel reads vector and trigger mode of the entries of the IOAPIC's pins from the routing
- * table to know which EOIs to report (kvm_scan_ioapic_routes). */
-static void kvm_ioapic_route(struct accel *a, unsigned pin, uint64_t address, uint32_t data,
-                             bool masked)
-{
-    struct kvm *k = kvm_of(a);
-    struct {
-        struct kvm_irq_routing hdr;
-        struct kvm_irq_routing_entry entries[GSI_COUNT];
-    } table = {.hdr = {.nr = 0}};
-    struct kvm_irq_routing_entry *r;
-
-    if (pin >= GSI_COUNT)
-        return;
-    r = &k->routes[pin];
-    struct kvm_irq_routing_entry new = {0};
-    if (!masked) {
-        new.gsi = pin;
-        new.type = KVM_IRQ_ROUTING_MSI;
-        new.u.msi.address_lo = (uint32_t)address;
-        new.u.msi.address_hi = (uint32_t)(address >> 32);
-        new.u.msi.data = data;
-    }
-    if (memcmp(r, &new, sizeof(new)) == 0)
-        return;
-    *r = new;
-    for (unsigned i = 0; i < GSI_COUNT; i++)
-        if (k->routes[i].type)
-            table.entries[table.hdr.nr++] = k->routes[i];
-    if (kvm_ioctl(k->vm_fd, KVM_SET_GSI_ROUTING, &table) < 0)
-        log_warn("kvm", "cannot set the routing of interrupt pin %u: %s", pin, strerror(errno));
-}
-
-static bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t address, unsigned size, int fd,
-                          bool add)
-{
-    struct kvm_ioeventfd io = {.addr = address, .len = size, .fd = fd};
-
-    if (pio)
-        io.flags |= KVM_IOEVENTFD_FLAG_PIO;
-    if (!add)
-        io.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
-    return kvm_ioctl(kvm_of(a)->vm_fd, KVM_IOEVENTFD, &io) == 0;
 }
 
 static void kvm_stats(struct accel *a, unsigned index, struct accel_vcpu_stats *out)
@@ -223,4 +167,5 @@ const struct accel_ops accel_kvm = {
     .msi = kvm_msi,
     .ioapic_route = kvm_ioapic_route,
     .ioeventfd = kvm_ioeventfd,
+    .irqfd = kvm_irqfd,
 };

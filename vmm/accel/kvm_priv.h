@@ -12,6 +12,8 @@
 #include "vmm/cpu/cpu.h"
 
 #define KVM_LOGGED_MAX 8
+#define KVM_IRQFDS     128
+#define KVM_GSIS       (GSI_COUNT + KVM_IRQFDS)
 
 struct kvm_slot {
     uint64_t gpa, size;
@@ -46,7 +48,8 @@ struct kvm {
     unsigned slot_count, next_slot_id;
     struct mem_region *logged[KVM_LOGGED_MAX]; /* regions whose dirty log is on */
     unsigned logged_count;
-    struct kvm_irq_routing_entry routes[GSI_COUNT];
+    struct kvm_irq_routing_entry routes[KVM_GSIS]; /* type 0: none */
+    int irqfds[KVM_IRQFDS]; /* by GSI - GSI_COUNT; -1: free */
 
     /* The software CPU that executes what KVM cannot: one vCPU, whose state is brought along. */
     struct lock fallback_lock;
@@ -64,6 +67,13 @@ int kvm_ioctl(int fd, unsigned long request, void *arg);
 /* kvm_mem.c */
 bool kvm_mem_init(struct kvm *k, struct err *e);
 void kvm_mem_changed(void *opaque);
+
+/* kvm_irq.c */
+void kvm_irq_init(struct kvm *k);
+void kvm_msi(struct accel *a, uint64_t address, uint32_t data);
+void kvm_ioapic_route(struct accel *a, unsigned pin, uint64_t address, uint32_t data, bool masked);
+bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t address, unsigned size, int fd, bool add);
+bool kvm_irqfd(struct accel *a, int fd, uint64_t address, uint32_t data, bool on);
 
 /* kvm_state.c */
 bool kvm_set_cpuid(struct kvm *k, unsigned index, struct err *e);

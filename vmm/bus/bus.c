@@ -382,6 +382,18 @@ void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size
         bus->host->ioeventfd(bus->host_opaque, pio, address, size, fd, false);
 }
 
+bool bus_set_irqfd(struct bus *bus, int fd, uint64_t address, uint32_t data)
+{
+    return bus->host && bus->host->irqfd &&
+           bus->host->irqfd(bus->host_opaque, fd, address, data, true);
+}
+
+void bus_clear_irqfd(struct bus *bus, int fd)
+{
+    if (bus->host && bus->host->irqfd)
+        bus->host->irqfd(bus->host_opaque, fd, 0, 0, false);
+}
+
 void bus_get_stats(struct bus *bus, struct bus_stats *out)
 {
     *out = bus->stats;

@@ -33,8 +33,9 @@ struct bus_host_ops {
     void (*ioapic_route)(void *opaque, unsigned pin, uint64_t address, uint32_t data, bool masked);
     /* value: exit status for MACHINE_DEBUG_EXIT. Takes effect after the current access. */
     void (*request)(void *opaque, enum machine_request req, int value);
-    /* See bus_add_doorbell. */
+    /* See bus_add_doorbell and bus_set_irqfd. */
     bool (*ioeventfd)(void *opaque, bool pio, uint64_t address, unsigned size, int fd, bool add);
+    bool (*irqfd)(void *opaque, int fd, uint64_t address, uint32_t data, bool on);
 };
 
 struct bus *bus_new(struct mem *mem);
@@ -85,6 +86,12 @@ void bus_request(struct bus *bus, enum machine_request req, int value);
  * device's write op as ever: a device serves both ways. Delete with the same arguments. */
 bool bus_add_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd);
 void bus_del_doorbell(struct bus *bus, bool pio, uint64_t address, unsigned size, int fd);
+
+/* Asks the accelerator to send the message whenever fd (an eventfd) is written; for an fd that it has, from now on
+ * this message. False: it cannot, and has nothing to do with fd (any more); bus_msi works always. */
+bool bus_set_irqfd(struct bus *bus, int fd, uint64_t address, uint32_t data);
+/* Before fd is closed. */
+void bus_clear_irqfd(struct bus *bus, int fd);
 
 struct bus_stats {
     uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, unclaimed;

@@ -3,10 +3,13 @@
 #include "vmm/bus/pci.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vmm/base/alloc.h"
 #include "vmm/base/bits.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
 #define DEVFNS 256
@@ -37,6 +40,14 @@ struct bar {
     void *image; /* ROM only: our copy */
 };
 
+/* The eventfd of an MSI-X vector. */
+struct msix_irqfd {
+    int fd;       /* -1: none */
+    bool refused; /* the accelerator cannot; until the next reset */
+    uint64_t address;
+    uint32_t data; /* the message that the accelerator sends for it */
+};
+
 struct pci_dev {
     struct pci_bus *pb;
     const char *name;
@@ -52,6 +63,7 @@ struct pci_dev {
     uint8_t msix_cap;
     uint32_t *msix_table; /* 4 words per vector */
     uint64_t msix_pending[MSIX_MAX / 64];
+    struct msix_irqfd *irqfds; /* by vector */
 };
 
 struct pci_bus {
@@ -352,6 +364,7 @@ void pci_remove(struct pci_dev *d)
     if (d->bars[ROM].image)
         munmap(d->bars[ROM].image, d->bars[ROM].size);
     x_free(d->msix_table);
+    x_free(d->irqfds);
     x_free(d);
 }
 
@@ -380,6 +393,10 @@ static void msix_reset(struct pci_dev *d)
     for (unsigned v = 0; v < d->msix_count; v++) {
         memset(d->msix_table + v * 4, 0, 12);
         d->msix_table[v * 4 + 3] = MSIX_MASKED;
+        if (d->irqfds[v].fd >= 0)
+            bus_clear_irqfd(d->pb->bus, d->irqfds[v].fd);
+        fd_close(&d->irqfds[v].fd);
+        d->irqfds[v].refused = false;
     }
     memset(d->msix_pending, 0, sizeof(d->msix_pending));
     if (d->msix_cap)
@@ -476,13 +493,38 @@ static bool msix_can_send(const struct pci_dev *d, unsigned v)
            !(d->msix_table[v * 4 + 3] & MSIX_MASKED);
 }
 
+/* The accelerator learns of a new message when it is sent for the first time: nobody but us writes the eventfd, so
+ * that masking and rewriting the entry mean nothing to it. */
+static bool send_by_irqfd(struct pci_dev *d, unsigned v, uint64_t address, uint32_t data)
+{
+    struct msix_irqfd *q = &d->irqfds[v];
+    const uint64_t one = 1;
+
+    if (q->refused)
+        return false;
+    if (q->fd < 0 || q->address != address || q->data != data) {
+        if (q->fd < 0)
+            q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (q->fd < 0 || !bus_set_irqfd(d->pb->bus, q->fd, address, data)) {
+            fd_close(&q->fd);
+            q->refused = true;
+            return false;
+        }
+        q->address = address;
+        q->data = data;
+    }
+    return write(q->fd, &one, sizeof(one)) == sizeof(one);
+}
+
 static void msix_send(struct pci_dev *d, unsigned v)
 {
     const uint32_t *t = d->msix_table + v * 4;
+    uint64_t address = (uint64_t)t[1] << 32 | (t[0] & ~3u);
 
     d->msix_pending[v / 64] &= ~BIT64(v % 64);
-    if (ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MASTER)
-        bus_msi(d->pb->bus, (uint64_t)t[1] << 32 | (t[0] & ~3u), t[2]);
+    if ((ld_le16(d->config + PCI_COMMAND) & PCI_COMMAND_MASTER) &&
+        !send_by_irqfd(d, v, address, t[2]))
+        bus_msi(d->pb->bus, address, t[2]);
 }
 
 static void msix_deliver_pending(struct pci_dev *d)
@@ -545,6 +587,9 @@ void pci_add_msix(struct pci_dev *d, unsigned bar, unsigned count)
     d->msix_cap = (uint8_t)cap;
     d->msix_count = count;
     d->msix_table = x_calloc(count, 16);
+    d->irqfds = x_calloc(count, sizeof(d->irqfds[0]));
+    for (unsigned v = 0; v < count; v++)
+        d->irqfds[v].fd = -1;
     st_le16(d->config + cap + 2, (uint16_t)(count - 1));
     st_le32(d->config + cap + 4, bar);
     st_le32(d->config + cap + 8, MSIX_PBA | bar);

@@ -166,6 +166,13 @@ static bool host_ioeventfd(void *opaque, bool pio, uint64_t address, unsigned si
     return vm->ops->ioeventfd && vm->ops->ioeventfd(vm->accel, pio, address, size, fd, add);
 }
 
+static bool host_irqfd(void *opaque, int fd, uint64_t address, uint32_t data, bool on)
+{
+    struct vm *vm = opaque;
+
+    return vm->ops->irqfd && vm->ops->irqfd(vm->accel, fd, address, data, on);
+}
+
 static void host_request(void *opaque, enum machine_request req, int value)
 {
     struct vm *vm = opaque;
@@ -193,6 +200,7 @@ static const struct bus_host_ops host_ops = {
     .ioapic_route = host_ioapic_route,
     .request = host_request,
     .ioeventfd = host_ioeventfd,
+    .irqfd = host_irqfd,
 };
 
 /* ---- run state (loop thread) ---- */
