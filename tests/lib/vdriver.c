@@ -11,7 +11,10 @@ static void find_structures(struct vdriver *d)
             unsigned type = dt_cfg_read(t, d->devfn, cap + 3, 1);
             uint64_t at = VD_BAR + dt_cfg_read(t, d->devfn, cap + 8, 4);
 
-            assert_int_equal(dt_cfg_read(t, d->devfn, cap + 4, 1), 4);
+            if (type == 5)
+                d->window = cap;
+            else
+                assert_int_equal(dt_cfg_read(t, d->devfn, cap + 4, 1), 4);
             if (type == 1)
                 d->common = at;
             else if (type == 2) {

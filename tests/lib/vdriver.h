@@ -55,6 +55,7 @@ struct vdriver {
     unsigned devfn;
     uint64_t common, isr, config, notify; /* addresses; 0: not there */
     uint32_t notify_scale;
+    unsigned window; /* capability for access through configuration space */
     struct vd_queue q[VD_QUEUES];
 };
 

@@ -432,11 +432,13 @@ static struct pci_dev *addressed(struct pci_bus *pb, uint32_t address)
 
 uint32_t pci_config_read(struct pci_bus *pb, uint32_t address, unsigned offset, unsigned size)
 {
-    const struct pci_dev *d = addressed(pb, address);
+    struct pci_dev *d = addressed(pb, address);
     unsigned reg = (address & 0xfc) + (offset & 3);
 
     if (!d || reg + size > PCI_CONFIG_SIZE)
         return (uint32_t)mask_bytes(size);
+    if (d->ops && d->ops->config_reading)
+        d->ops->config_reading(d->opaque, reg, size);
     return (uint32_t)ld_le(d->config + reg, size);
 }
 

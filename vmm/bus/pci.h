@@ -53,6 +53,8 @@ struct pci_ids {
 
 /* Hooks a device may set, all optional. */
 struct pci_dev_ops {
+    /* Before bytes are read from pci_config, which it may bring up to date. */
+    void (*config_reading)(void *opaque, unsigned offset, unsigned size);
     /* After the default write has stored the bytes allowed by the write mask. */
     void (*config_written)(void *opaque, unsigned offset, unsigned size);
     /* A BAR was mapped, moved or hidden: pci_bar_address tells. */

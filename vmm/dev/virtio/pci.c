@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The PCI transport (VIRTIO 1.1 4.1): one memory BAR with the common, interrupt status, device and
- * notification structures, one for MSI-X. The capability for access through configuration space is
- * left out: every driver that can use it can use the BAR. */
+ * notification structures, one for MSI-X. Firmware that cannot reach the BAR uses the window in configuration
+ * space instead. */
 #include <string.h>
 
 #include "vmm/dev/virtio/virtio.h"
@@ -25,6 +25,15 @@
 #define CAP_NOTIFY 2
 #define CAP_ISR    3
 #define CAP_DEVICE 4
+#define CAP_PCI_CFG 5
+
+/* struct virtio_pci_cap; behind it a notification structure has its multiplier, PCI_CFG its data. */
+#define CAP_LEN    2
+#define CAP_TYPE   3
+#define CAP_BAR    4
+#define CAP_OFFSET 8
+#define CAP_LENGTH 12
+#define CAP_EXTRA  16
 
 #define STATUS_ACKNOWLEDGE 1u
 #define STATUS_DRIVER      2u
@@ -129,7 +138,11 @@ static void driver_reset(struct virtio *v)
 
 void virtio_reset(struct virtio *v)
 {
+    uint8_t *window = pci_config(v->pci) + v->cfg_cap;
+
     driver_reset(v);
+    window[CAP_BAR] = 0;
+    memset(window + CAP_OFFSET, 0, CAP_EXTRA + 4 - CAP_OFFSET);
     pci_reset(v->pci);
 }
 
@@ -363,22 +376,71 @@ static void bar_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 static const struct mmio_ops bar_ops = {
     .read = bar_read, .write = bar_write, .min_size = 1, .max_size = 4};
 
-static void add_cap(struct virtio *v, uint8_t type, uint32_t offset, uint32_t length)
+/* ---- the window in configuration space (4.1.4.9) ---- */
+
+/* An access to configuration space touches the window's data: what the driver made it show, or NULL. Only whole,
+ * aligned accesses to the structures are carried out; of any other the data is what was written last. */
+static uint8_t *window_data(struct virtio *v, unsigned offset, unsigned size, uint32_t *at, uint32_t *len)
 {
-    unsigned len = type == CAP_NOTIFY ? 20 : 16;
+    uint8_t *cap = pci_config(v->pci) + v->cfg_cap;
+    unsigned data = v->cfg_cap + CAP_EXTRA;
+
+    if (offset >= data + 4 || offset + size <= data || cap[CAP_BAR] != BAR_VIRTIO)
+        return NULL;
+    *at = ld_le32(cap + CAP_OFFSET);
+    *len = ld_le32(cap + CAP_LENGTH);
+    if ((*len != 1 && *len != 2 && *len != 4) || *at % *len || *at >= BAR_SIZE)
+        return NULL;
+    return cap + CAP_EXTRA;
+}
+
+static void config_reading(void *opaque, unsigned offset, unsigned size)
+{
+    uint32_t at, len;
+    uint8_t *data = window_data(opaque, offset, size, &at, &len);
+
+    if (data)
+        st_le(data, bar_read(opaque, at, len), len);
+}
+
+static void config_written(void *opaque, unsigned offset, unsigned size)
+{
+    uint32_t at, len;
+    const uint8_t *data = window_data(opaque, offset, size, &at, &len);
+
+    if (data)
+        bar_write(opaque, at, ld_le(data, len), len);
+}
+
+/* ---- life ---- */
+
+static unsigned add_cap(struct virtio *v, uint8_t type, uint32_t offset, uint32_t length)
+{
+    unsigned len = type == CAP_NOTIFY || type == CAP_PCI_CFG ? CAP_EXTRA + 4 : CAP_EXTRA;
     unsigned at = pci_add_cap(v->pci, CAP_VENDOR, len);
     uint8_t *cap = pci_config(v->pci) + at;
 
-    cap[2] = (uint8_t)len;
-    cap[3] = type;
-    cap[4] = BAR_VIRTIO;
-    st_le32(cap + 8, offset);
-    st_le32(cap + 12, length);
+    cap[CAP_LEN] = (uint8_t)len;
+    cap[CAP_TYPE] = type;
+    cap[CAP_BAR] = type == CAP_PCI_CFG ? 0 : BAR_VIRTIO;
+    st_le32(cap + CAP_OFFSET, offset);
+    st_le32(cap + CAP_LENGTH, length);
     if (type == CAP_NOTIFY)
-        st_le32(cap + 16, NOTIFY_SCALE);
+        st_le32(cap + CAP_EXTRA, NOTIFY_SCALE);
+    return at;
 }
 
-static const struct pci_dev_ops pci_ops = {.bars_moved = place_doorbells};
+static void add_window(struct virtio *v)
+{
+    v->cfg_cap = add_cap(v, CAP_PCI_CFG, 0, 0);
+    uint8_t *mask = pci_write_mask(v->pci) + v->cfg_cap;
+    mask[CAP_BAR] = 0xff;
+    memset(mask + CAP_OFFSET, 0xff, CAP_EXTRA + 4 - CAP_OFFSET);
+}
+
+static const struct pci_dev_ops pci_ops = {.config_reading = config_reading,
+                                           .config_written = config_written,
+                                           .bars_moved = place_doorbells};
 
 bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *cls, struct err *e)
 {
@@ -404,6 +466,7 @@ bool virtio_init(struct virtio *v, struct dev *dev, const struct virtio_class *c
     if (cls->config_size)
         add_cap(v, CAP_DEVICE, AREA_DEVICE, cls->config_size);
     add_cap(v, CAP_NOTIFY, AREA_NOTIFY, VIRTIO_QUEUES_MAX * NOTIFY_SCALE);
+    add_window(v);
     return true;
 }
 

@@ -72,6 +72,7 @@ struct virtio {
     const struct virtio_class *cls;
     struct dev *dev;
     struct pci_dev *pci;
+    unsigned cfg_cap; /* offset of the capability for access through configuration space */
     struct timer later; /* for virtio_kick_later */
     struct virtio_doorbell bells[VIRTIO_QUEUES_MAX];
     struct virtio_state s;
