@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# System tests in assembler: one flat binary each, run by tests/cpu/test_asm.c.
+# System tests in assembler: one flat binary each, run by tests/cpu/test_asm.c and test_asm_kvm.c.
 
 ASM_SRC := $(sort $(wildcard tests/cpu/asm/*.asm))
 ASM_BIN := $(ASM_SRC:%.asm=$(BUILD)/%.bin)
@@ -9,4 +9,4 @@ $(BUILD)/tests/cpu/asm/%.bin: tests/cpu/asm/%.asm $(wildcard tests/cpu/asm/*.inc
 	@echo "  NASM $<"
 	@nasm -f bin -i tests/cpu/asm/ -o $@ $<
 
-$(BUILD)/tests/cpu/test_asm: $(ASM_BIN)
+$(BUILD)/tests/cpu/test_asm $(BUILD)/tests/cpu/test_asm_kvm: $(ASM_BIN)

@@ -59,6 +59,7 @@ static bool check_caps(struct kvm *k, struct err *e)
 static bool create_vm(struct kvm *k, struct err *e)
 {
     uint64_t identity = KVM_IDENTITY_GPA;
+    struct kvm_enable_cap tell = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args = {1}};
     struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {GSI_COUNT}};
 
     k->vm_fd = ioctl(k->fd, KVM_CREATE_VM, 0);
@@ -70,6 +71,8 @@ static bool create_vm(struct kvm *k, struct err *e)
         return err_errno(e, errno, "KVM cannot place its own pages");
     if (kvm_ioctl(k->vm_fd, KVM_ENABLE_CAP, &split) < 0)
         return err_errno(e, errno, "KVM cannot split the interrupt controllers");
+    /* else it raises #UD for what it cannot emulate: in user mode always, in the kernel as well as telling us */
+    k->tells_failure = kvm_ioctl(k->vm_fd, KVM_ENABLE_CAP, &tell) == 0;
     return true;
 }
 

@@ -42,6 +42,7 @@ struct kvm {
     size_t run_size;
     struct kvm_vcpu *vcpus;
     _Atomic bool extint; /* PIC output */
+    bool tells_failure;  /* every emulation failure is an exit, without #UD */
 
     /* machine lock */
     struct kvm_slot *slots;

@@ -95,7 +95,7 @@ static void do_mmio(struct kvm *k, struct kvm_run *run)
 /* ---- fallback ---- */
 
 /* Executes one instruction on the software CPU and hands the vCPU back. */
-static bool step_in_software(struct kvm *k, unsigned index, struct err *e)
+static bool step_in_software(struct kvm *k, unsigned index, bool *shutdown, struct err *e)
 {
     static struct x86_state s; /* under fallback_lock */
     bool ok = false;
@@ -112,13 +112,12 @@ static bool step_in_software(struct kvm *k, unsigned index, struct err *e)
     if (k->fallback && kvm_get_state(&k->accel, index, &s, e)) {
         struct cpu *c = cpu_get(k->fallback, 0);
 
+        if (!k->tells_failure && s.exc_pending && s.exc_vector == X86_UD)
+            s.exc_pending = false; /* KVM's verdict on the instruction */
         cpu_set_state(c, &s);
-        ok = cpu_step(c);
+        *shutdown = !cpu_step(c);
         cpu_get_state(c, &s);
-        if (!ok)
-            err_set(e, ERR_FAILED, "triple fault");
-        else
-            ok = kvm_set_state(&k->accel, index, &s, e);
+        ok = kvm_set_state(&k->accel, index, &s, e);
     }
     lock_drop(&k->fallback_lock);
     k->vcpus[index].stats.fallback++;
@@ -135,11 +134,12 @@ static enum accel_exit internal_error(struct kvm *k, unsigned index, struct err 
         err_set(e, ERR_FAILED, "KVM internal error, suberror %u", sub);
         return ACCEL_EXIT_ERROR;
     }
-    if (!step_in_software(k, index, e)) {
+    bool shutdown = false;
+    if (!step_in_software(k, index, &shutdown, e)) {
         err_wrap(e, "KVM cannot run an instruction and neither can the software CPU");
         return ACCEL_EXIT_ERROR;
     }
-    return ACCEL_EXIT_KICK;
+    return shutdown ? ACCEL_EXIT_SHUTDOWN : ACCEL_EXIT_KICK;
 }
 
 enum accel_exit kvm_vcpu_run(struct accel *a, unsigned index, struct err *e)
@@ -172,10 +172,12 @@ enum accel_exit kvm_vcpu_run(struct accel *a, unsigned index, struct err *e)
         case KVM_EXIT_HLT:
         case KVM_EXIT_SET_TPR: break;
         case KVM_EXIT_SHUTDOWN: return ACCEL_EXIT_SHUTDOWN;
-        case KVM_EXIT_INTERNAL_ERROR:
-            if (internal_error(k, index, e) == ACCEL_EXIT_ERROR)
-                return ACCEL_EXIT_ERROR;
+        case KVM_EXIT_INTERNAL_ERROR: {
+            enum accel_exit x = internal_error(k, index, e);
+            if (x != ACCEL_EXIT_KICK)
+                return x;
             break;
+        }
         case KVM_EXIT_FAIL_ENTRY:
             err_set(e, ERR_FAILED, "KVM cannot enter the guest: hardware reason 0x%llx",
                     (unsigned long long)run->fail_entry.hardware_entry_failure_reason);

@@ -1,18 +1,16 @@
 ; SPDX-License-Identifier: GPL-2.0-or-later
-; Hardware task switch: JMP, CALL and IRET, busy bits, NT and link, task gates for INT and exceptions,
-; a double fault that only a task can take, 16-bit TSS, the debug trap bit.
+; Hardware task switch: JMP, CALL and IRET, busy bits, NT and link, task gates for INT, 16-bit TSS, the
+; debug trap bit.
 %include "lib.inc"
 %include "pm32.inc"
+%include "task.inc"
 
-%define S(n) (TESTSEL + (n) * 8)
 align 16
 tss_a:  times 26 dd 0
 tss_a_end:
 tss_b:  times 26 dd 0
-tss_df: times 26 dd 0
 tss_16: times 22 dw 0
 ran:    dd 0
-df_err: dd -1
 bits 32
 
 ; JMPed to, and jumps back
@@ -48,20 +46,6 @@ task_a:
         iretd
         DIE 0x10f
 
-; task of the double fault gate
-task_df:
-        pop dword [df_err]
-        CHECK_EQ 0x110, dword [df_err], 0
-        mov eax, [tss + 0x20]
-        CHECK_EQ 0x111, eax, bad_push
-        ; mend what was broken and return to another place
-        mov dword [tss + 0x20], .resume
-        mov dword [tss + 0x38], STACK0
-        mov word [tss + 0x50], DATA32
-        iretd
-.resume:
-        jmp df_back
-
 bits 16
 task_16:
         mov word [ran], 0x16
@@ -69,23 +53,6 @@ task_16:
         iret
 bits 32
 
-%macro TSS_INIT 3 ; address, entry, stack
-        mov dword [%1 + 0x20], %2
-        mov dword [%1 + 0x24], 2
-        mov dword [%1 + 0x38], %3
-        mov word [%1 + 0x48], DATA32
-        mov word [%1 + 0x4c], CODE32
-        mov word [%1 + 0x50], DATA32
-        mov word [%1 + 0x54], DATA32
-        mov word [%1 + 0x66], 104
-%endmacro
-%macro TSS_DESC 4 ; selector, address, access, limit
-        mov eax, %2
-        mov ecx, %4
-        mov dl, %3
-        mov edi, gdt + %1
-        call put_system_desc
-%endmacro
 bits 16
 
 start:
@@ -97,8 +64,6 @@ start:
         TSS_DESC S(1), tss_b, 0x09, 103 ; not present
         TSS_DESC S(2), tss_b, 0x89, 102 ; too short
         TSS_DESC S(3), tss_b, 0x8b, 103 ; busy
-        TSS_INIT tss_df, task_df, STACK1 + 0x800
-        TSS_DESC S(4), tss_df, 0x89, 103
         GDT_GATE S(5), S(0), 0, 0x8500
         TSS_DESC S(6), tss_16, 0x81, 43
 
@@ -167,19 +132,6 @@ start:
         call S(6):0
         CHECK_EQ 0x30, dword [ran], 0x16
         CHECK_EQ 0x31, esp, STACK0
-; double fault: the stack is unusable, so #SS cannot be delivered, but a task brings its own
-        mov dword [IDT + 8 * 8], S(4) << 16
-        mov dword [IDT + 8 * 8 + 4], 0x8500
-        GDT_SET S(8), 0x004093000000000f
-        mov ax, S(8)
-        mov ss, ax
-        mov esp, 2
-bad_push:
-        push eax
-        DIE 0x40
-df_back:
-        CHECK_EQ 0x41, dword [df_err], 0
-        CHECK_EQ 0x42, esp, STACK0
 ; debug trap on entering a task
         TSS_INIT tss_b, .traced, STACK0 - 0x100
         mov word [tss_b + 0x5c], DATA32
