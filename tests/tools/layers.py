@@ -46,7 +46,7 @@ HOMES = {
     r"^(curses|ncurses|ncursesw|term)[./]": ["tui/ui/"],
     r"^linux/kvm\.h$": ["vmm/accel/kvm"],
     r"^(slirp/)?libslirp\.h$": ["vmm/net/"],
-    r"^Zydis": ["vmm/cpu/decode/", "vmm/cpu/interp/vec"],
+    r"^Zydis": ["vmm/cpu/decode/", "vmm/cpu/interp/vec", "vmm/cpu/jit/"],
     r"^uv\.h$": ["vmm/base/loop"],
     r"^png\.h$": ["display/"],
     r"^vterm\.h$": ["tui/ui/", "tui/screens/"],

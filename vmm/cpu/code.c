@@ -14,6 +14,7 @@
 
 #include "vmm/base/alloc.h"
 #include "vmm/cpu/decode/decode.h"
+#include "vmm/cpu/jit/jit.h"
 #include "vmm/cpu/mmu/mmu.h"
 #include "vmm/cpu/seg.h"
 
@@ -60,6 +61,8 @@ static void code_written(void *opaque, uint64_t index, unsigned offset, unsigned
     if (m->lines[index] & line_mask(offset, len)) {
         m->lines[index] = 0;
         m->generation[index]++;
+        for (unsigned i = 0; i < m->set->cfg.count; i++)
+            jit_page_written(m->set->cpu[i], index);
     } else if (m->lines[index] == 0 && (m->state[index] & ARMED) &&
                (++m->state[index] & ~ARMED) >= COLD_STORES) {
         m->state[index] = 0;
@@ -120,6 +123,11 @@ static uint32_t cover(struct cpu *c, uint64_t index, unsigned offset, unsigned l
     while (!cover_armed(m, index, mask, &generation))
         arm(c, index);
     return generation;
+}
+
+void code_cover(struct cpu *c, uint64_t page_index, unsigned offset, unsigned len)
+{
+    cover(c, page_index, offset, len);
 }
 
 struct code_map *code_map_new(struct cpu_set *set, struct err *e)
@@ -206,6 +214,20 @@ static uint8_t *fetch(struct cpu *c, uint64_t linear, uint64_t *page_index)
 
     if (!p)
         cpu_gp(c, 0);
+    return p;
+}
+
+static unsigned fetch_limit(struct cpu *c, uint64_t rip);
+static uint64_t code_linear(const struct cpu *c, uint64_t rip);
+
+const uint8_t *code_fetch(struct cpu *c, uint64_t rip, uint64_t *page_index, bool *global)
+{
+    uint64_t linear = code_linear(c, rip), gpa;
+    enum mmu_index mmu = c->cpl == 3 ? MMU_USER : MMU_KERNEL;
+
+    fetch_limit(c, rip);
+    const uint8_t *p = mmu_access(c, linear, ACCESS_EXEC, mmu, &gpa, page_index);
+    *global = c->mmu_state->side[mmu][tlb_slot(c, linear)].global;
     return p;
 }
 

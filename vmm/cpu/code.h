@@ -45,6 +45,11 @@ struct block *code_find(struct cpu *c);
 bool block_valid(const struct cpu *c, const struct block *b);
 void code_flush(struct cpu *c);
 
+/* For the translator. Stores to the bytes are noticed from now on (jit_page_written). */
+void code_cover(struct cpu *c, uint64_t page_index, unsigned offset, unsigned len);
+/* Host address of the code at RIP; raises fetch faults; NULL for MMIO. global: the page is. */
+const uint8_t *code_fetch(struct cpu *c, uint64_t rip, uint64_t *page_index, bool *global);
+
 /* This vCPU stored to a page with flags: tells struct mem, and ends the block when it lost code. */
 void code_store(struct cpu *c, uint64_t page_index, unsigned offset, unsigned len);
 

@@ -3,9 +3,11 @@
 #include "vmm/cpu/cpu.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "vmm/base/alloc.h"
 #include "vmm/cpu/code.h"
+#include "vmm/cpu/jit/jit.h"
 #include "vmm/cpu/interp/ops.h"
 
 /* ---- flags ---- */
@@ -78,23 +80,53 @@ void cpu_get_stats(struct cpu *c, struct cpu_stats *out)
 
 /* ---- life ---- */
 
+/* A vCPU lies right above the stack of the C code that translated code calls, see jit/jit_priv.h; below it is a
+ * guard. */
+#define STACK_GUARD (64 * KIB)
+#define STACK_SIZE  (1 * MIB)
+
+static struct cpu *cpu_alloc(void)
+{
+    size_t size = STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE);
+    uint8_t *p = mmap(NULL, STACK_GUARD + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    if (mprotect(p + STACK_GUARD, size, PROT_READ | PROT_WRITE) != 0) {
+        munmap(p, STACK_GUARD + size);
+        return NULL;
+    }
+    return (struct cpu *)(void *)(p + STACK_GUARD + STACK_SIZE);
+}
+
+static void cpu_release(struct cpu *c)
+{
+    munmap((uint8_t *)c - STACK_SIZE - STACK_GUARD,
+           STACK_GUARD + STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE));
+}
+
 static void cpu_free(struct cpu *c)
 {
     if (!c)
         return;
+    jit_free(c);
     lapic_free(c->lapic);
     vec_ctx_free(c->vec);
     code_cache_free(c->code);
     x_free(c->mmu_state);
     pthread_mutex_destroy(&c->sleep_mutex);
     pthread_cond_destroy(&c->sleep_cond);
-    x_free(c);
+    cpu_release(c);
 }
 
 static struct cpu *cpu_new(struct cpu_set *set, unsigned index, struct err *e)
 {
-    struct cpu *c = X_NEW(struct cpu);
+    struct cpu *c = cpu_alloc();
 
+    if (!c) {
+        err_set(e, ERR_NOMEM, "cannot allocate vCPU %u", index);
+        return NULL;
+    }
     c->set = set;
     c->index = index;
     pthread_mutex_init(&c->sleep_mutex, NULL);
@@ -106,6 +138,11 @@ static struct cpu *cpu_new(struct cpu_set *set, unsigned index, struct err *e)
     if (!c->code || !c->vec || !c->lapic) {
         if (!c->code || !c->lapic)
             err_set(e, ERR_NOMEM, "cannot allocate vCPU %u", index);
+        cpu_free(c);
+        return NULL;
+    }
+    tlb_flush_all(c);
+    if (!set->tuning.interpret && jit_supported() && !jit_new(c, e)) {
         cpu_free(c);
         return NULL;
     }
@@ -126,6 +163,7 @@ struct cpu_set *cpu_set_new(const struct cpu_set_cfg *cfg, struct err *e)
     struct cpu_set *set = X_NEW(struct cpu_set);
 
     set->cfg = *cfg;
+    set->tuning = cfg->tuning ? *cfg->tuning : cpu_tuning_default(cfg->count);
     pthread_mutex_init(&set->stop_mutex, NULL);
     pthread_cond_init(&set->stop_cond, NULL);
     if (!cpu_model_supported(cfg->model, e))

@@ -7,6 +7,7 @@
 #define VMDECK_CPU_CPU_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/base/clock.h"
@@ -35,6 +36,18 @@ enum cpu_exit {
 struct cpu;
 struct cpu_set;
 
+/* How the software CPU works inside; nothing that a guest can tell. Tests make corners common with it. */
+struct cpu_tuning {
+    bool interpret;      /* never translate */
+    unsigned heat;       /* executions by the interpreter before a block is translated, from 1 */
+    size_t code_memory;  /* bytes of translated code for each vCPU */
+    unsigned tlb_min, tlb_max; /* slots of each TLB array, powers of two */
+};
+
+/* The defaults for that many vCPUs, changed by the environment variable VMDECK_CPU, a list of
+ * interpret, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
+struct cpu_tuning cpu_tuning_default(unsigned vcpus);
+
 struct cpu_set_cfg {
     struct mem *mem;
     struct clock *clock; /* LAPIC timers and TSC; NULL: host time, and no timer fires (cpu_step) */
@@ -42,6 +55,7 @@ struct cpu_set_cfg {
     void *io_opaque;
     unsigned count; /* 1 to 64 */
     enum cpu_model model;
+    const struct cpu_tuning *tuning; /* NULL: cpu_tuning_default */
 };
 
 struct cpu_set *cpu_set_new(const struct cpu_set_cfg *cfg, struct err *e);

@@ -69,21 +69,47 @@ struct insn {
 
 /* ---- software TLB ---- */
 
-#define TLB_BITS 10
-#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_MAX 8192u
 
-/* Direct mapped, one array per access right the current privilege may have. A hit means: tag equals
- * the page's linear address; host = linear + addend. Entries that need the slow path (MMIO, page with
- * code or clean log for writes, watchpoint) carry TLB_SLOW in the tag and so never hit. */
-#define TLB_SLOW 1u
+/* Direct mapped, one array for each MMU index and kind of access. A hit means: tag equals the page's linear address; host
+ * address = linear + addend. What needs the slow path (nothing cached, MMIO, stores to a page with code or to a clean
+ * page of the dirty log, watchpoints) has TLB_NEVER, the address of a page that is not canonical, with an addend that
+ * leads to the sink: generated code may compare without looking at whether the address is canonical. */
 struct tlb_entry {
-    uint64_t read, write, exec; /* tags: linear page address | flags, or TLB_EMPTY */
-    uint64_t addend;
+    uint64_t tag, addend;
 };
-#define TLB_EMPTY UINT64_MAX
+#define TLB_NEVER BIT64(63)
+enum tlb_kind { TLB_READ, TLB_WRITE, TLB_KINDS };
 
 /* Which set of entries: user accesses, supervisor, supervisor with SMAP overridden by EFLAGS.AC. */
 enum mmu_index { MMU_KERNEL, MMU_USER, MMU_KERNEL_AC, MMU_COUNT };
+
+/* ---- what generated code addresses, see jit/jit_priv.h ---- */
+
+#define JIT_JUMPS 1024u /* entries of each jump cache; entry 0 stays empty */
+#define JIT_PAGES 1024u /* of the table of code pages: the lower half for global ones */
+
+struct jit_hot {
+    uint64_t ret;              /* return address of the stub that is running */
+    uint64_t host_rsp;         /* of jit_enter's caller */
+    uint64_t target;           /* of an indirect jump; a place for a value during a push */
+    uint64_t tlb_select;       /* PEXT mask: the bits of an address that choose the slot */
+    uint64_t page_select;      /* PEXT mask: the bits of the page number */
+    _Atomic uint64_t jump_select; /* PEXT mask: the bits of RIP that choose a jump cache entry; 0 makes every indirect
+                                   * jump leave translated code */
+    uint64_t if_clear;         /* PEXT and PDEP mask: all of RFLAGS but IF */
+    uint32_t tlb_offset_mask;  /* byte offset of a slot */
+    _Atomic uint32_t attention; /* not 0: leave translated code soon */
+    uint32_t vec_absent, x87_absent; /* not 0: the guest's registers are in x86_state, else in the host's */
+    uint32_t link, site;       /* the exit that was taken */
+    uint32_t mxcsr_host;
+    uint32_t page[JIT_PAGES];  /* identities of mapped code pages, by slot */
+    struct {
+        uint64_t tag[JIT_JUMPS];   /* minus RIP */
+        const void *host[JIT_JUMPS];
+    } jumps[MMU_COUNT];
+    uint8_t x87[576] __attribute__((aligned(64))); /* XSAVE image */
+};
 
 /* What cpu_raise* left for the run loop, which calls cpu_deliver_raised after the longjmp. */
 struct cpu_raised {
@@ -98,6 +124,7 @@ struct cpu_raised {
 /* All vCPUs of one VM. */
 struct cpu_set {
     struct cpu_set_cfg cfg;
+    struct cpu_tuning tuning;
     struct cpu *cpu[CPU_SET_MAX]; /* cfg.count of them; 0 is the BSP */
     _Atomic bool extint;          /* level of the PIC's INTR output */
     int64_t tsc_offset;           /* the offset that the vCPUs share, see cpu_tsc_set */
@@ -149,7 +176,11 @@ struct cpu {
     pthread_cond_t sleep_cond;
     _Atomic bool sleeping;
 
-    struct tlb_entry tlb[MMU_COUNT][TLB_SIZE];
+    uint32_t tlb_slots;    /* in use of each array: a power of two */
+    struct tlb_entry tlb[MMU_COUNT][TLB_KINDS][TLB_MAX];
+
+    struct jit_hot hot;
+    struct jit *jit;       /* NULL: the interpreter does it all */
 
     struct vec_ctx *vec;   /* interp/vec: thunk cache, host FPU image */
     struct code_cache *code;

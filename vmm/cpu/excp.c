@@ -5,6 +5,11 @@
  * vol. 2 "INT n"; double fault table 6-5. Delivery commits nothing before every check has passed and
  * every push has been probed, so a fault met on the way leaves the state at the interrupted
  * instruction; cpu_deliver catches it, combines the two, and tries again. */
+
+/* cpu_raise leaves the stack below struct cpu on which translated code calls C (jit/jit_priv.h); the checked longjmp
+ * takes that for an error. */
+#undef _FORTIFY_SOURCE
+
 #include "vmm/cpu/excp.h"
 
 #include "vmm/cpu/debug.h"

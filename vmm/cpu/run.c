@@ -10,12 +10,15 @@
 
 #include "vmm/cpu/code.h"
 #include "vmm/cpu/interp/ops.h"
+#include "vmm/cpu/jit/jit.h"
 
 /* ---- waking and stopping ---- */
 
 void cpu_post(struct cpu *c, uint32_t pending)
 {
     atomic_fetch_or(&c->pending, pending);
+    if (c->jit)
+        jit_ask_attention(c);
     if (atomic_load(&c->sleeping)) {
         pthread_mutex_lock(&c->sleep_mutex);
         pthread_cond_signal(&c->sleep_cond);
@@ -305,6 +308,27 @@ static void run_block(struct cpu *c, const struct block *b)
     c->stats.instructions += (uint64_t)(i - b->insns);
 }
 
+/* Code that is not flat, or seldom executed; or what the translator leaves to the interpreter. False: triple fault. */
+static bool execute(struct cpu *c, struct block **last)
+{
+    if (debug_active(c) || shadowed(c)) {
+        *last = NULL;
+        return run_one(c);
+    }
+    switch (c->jit ? jit_run(c) : JIT_COLD) {
+    case JIT_AGAIN:
+        *last = NULL;
+        return true;
+    case JIT_INTERPRET:
+        *last = NULL;
+        return run_one(c);
+    case JIT_COLD: break;
+    }
+    *last = next_block(c, *last);
+    run_block(c, *last);
+    return true;
+}
+
 enum cpu_exit cpu_run(struct cpu *c)
 {
     volatile enum cpu_exit exit = CPU_EXIT_KICK;
@@ -322,7 +346,9 @@ enum cpu_exit cpu_run(struct cpu *c)
     }
     struct block *last = NULL;
     for (;;) {
-        uint32_t pending = atomic_load_explicit(&c->pending, memory_order_relaxed);
+        if (atomic_load_explicit(&c->hot.attention, memory_order_relaxed))
+            jit_quiet(c);
+        uint32_t pending = atomic_load(&c->pending);
         if (pending && ((pending & ~CPU_PENDING_IRQ) || takes_interrupts(c) || c->s.mp_state != X86_MP_RUNNABLE)) {
             enum event_result r = handle_pending(c, pending);
             last = NULL;
@@ -337,16 +363,10 @@ enum cpu_exit cpu_run(struct cpu *c)
             sleep_until_woken(c);
             continue;
         }
-        if (debug_active(c) || shadowed(c)) {
-            last = NULL;
-            if (!run_one(c)) {
-                exit = CPU_EXIT_SHUTDOWN;
-                break;
-            }
-            continue;
+        if (!execute(c, &last)) {
+            exit = CPU_EXIT_SHUTDOWN;
+            break;
         }
-        last = next_block(c, last);
-        run_block(c, last);
     }
     leave_running(c->set);
     return exit;

@@ -214,67 +214,76 @@ enum decode_result insn_decode(struct cpu *c, const uint8_t *bytes, unsigned len
 {
     ZydisDecodedInstruction z;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+
+    return insn_decode_full(c, bytes, len, i, &z, ops);
+}
+
+enum decode_result insn_decode_full(struct cpu *c, const uint8_t *bytes, unsigned len, struct insn *i, void *zinsn,
+                                    void *zops)
+{
+    ZydisDecodedInstruction *z = zinsn;
+    ZydisDecodedOperand *ops = zops;
     const ZydisDecoder *d;
 
     pthread_once(&once, init);
     d = &decoders[c->mode & MODE_CODE64 ? 0 : c->mode & MODE_CODE32 ? 1 : 2];
     memset(i, 0, sizeof(*i));
     i->mode = c->mode;
-    ZyanStatus st = ZydisDecoderDecodeFull(d, bytes, len, &z, ops);
+    ZyanStatus st = ZydisDecoderDecodeFull(d, bytes, len, z, ops);
     if (st == ZYDIS_STATUS_NO_MORE_DATA || st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
         return DECODE_MORE;
     if (ZYAN_FAILED(st)) /* LOCK where it is not allowed is among them */
         return undefined(i, len);
 
-    i->len = z.length;
-    memcpy(i->bytes, bytes, z.length);
-    i->mnemonic = z.mnemonic;
-    i->opcode = z.opcode;
-    i->has_modrm = !!(z.attributes & ZYDIS_ATTRIB_HAS_MODRM);
-    i->opsize = (uint8_t)(z.operand_width / 8);
-    i->addrsize = z.address_width / 8;
+    i->len = z->length;
+    memcpy(i->bytes, bytes, z->length);
+    i->mnemonic = z->mnemonic;
+    i->opcode = z->opcode;
+    i->has_modrm = !!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM);
+    i->opsize = (uint8_t)(z->operand_width / 8);
+    i->addrsize = z->address_width / 8;
     i->base = i->index = REG_NONE;
     i->scale = 1;
     i->seg = X86_DS;
-    if (z.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+    if (z->attributes & ZYDIS_ATTRIB_HAS_LOCK)
         i->flags |= INSN_LOCK;
-    if (z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
+    if (z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
         i->flags |= INSN_REP;
-    if (z.attributes & ZYDIS_ATTRIB_HAS_REPNE)
+    if (z->attributes & ZYDIS_ATTRIB_HAS_REPNE)
         i->flags |= INSN_REPNE;
-    if (z.raw.prefix_count && (z.attributes & ZYDIS_ATTRIB_HAS_REX))
+    if (z->raw.prefix_count && (z->attributes & ZYDIS_ATTRIB_HAS_REX))
         i->flags |= INSN_REX;
-    set_registers(i, &z, ops);
-    set_immediates(i, &z);
-    i->cond = z.opcode & 15;
-    i->form = form_of(&z, ops);
-    for (unsigned k = 0; k < z.operand_count; k++)
+    set_registers(i, z, ops);
+    set_immediates(i, z);
+    i->cond = z->opcode & 15;
+    i->form = form_of(z, ops);
+    for (unsigned k = 0; k < z->operand_count; k++)
         if (ops[k].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            if (k < z.operand_count_visible && (z.attributes & ZYDIS_ATTRIB_HAS_MODRM))
+            if (k < z->operand_count_visible && (z->attributes & ZYDIS_ATTRIB_HAS_MODRM))
                 i->flags |= INSN_MEM;
-            if (!(i->flags & INSN_MEM) || k < z.operand_count_visible)
-                set_memory(i, &z, &ops[k]);
+            if (!(i->flags & INSN_MEM) || k < z->operand_count_visible)
+                set_memory(i, z, &ops[k]);
             if (i->seg != X86_ES || i->base != X86_RDI)
                 break; /* else the destination of a string; what can be overridden is its source */
         }
-    if (z.operand_count_visible > 1)
+    if (z->operand_count_visible > 1)
         i->srcsize = (uint8_t)(ops[1].size / 8);
 
-    if (feature_missing(c->set->cfg.model, &z))
-        return undefined(i, z.length);
-    if (decode_special(i, &z, ops))
-        return i->flags & INSN_LOCK ? undefined(i, z.length) : DECODE_END;
-    const struct row *row = &rows[z.mnemonic];
+    if (feature_missing(c->set->cfg.model, z))
+        return undefined(i, z->length);
+    if (decode_special(i, z, ops))
+        return i->flags & INSN_LOCK ? undefined(i, z->length) : DECODE_END;
+    const struct row *row = &rows[z->mnemonic];
     /* MOVSD and CMPSD name a string and an SSE2 instruction each */
-    bool sse2 = (z.mnemonic == ZYDIS_MNEMONIC_MOVSD || z.mnemonic == ZYDIS_MNEMONIC_CMPSD) &&
-                z.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT;
+    bool sse2 = (z->mnemonic == ZYDIS_MNEMONIC_MOVSD || z->mnemonic == ZYDIS_MNEMONIC_CMPSD) &&
+                z->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT;
     if (sse2 || (!row->exec && !row->select)) {
-        if (!vec_decode(c, i, &z, ops) || (i->flags & INSN_LOCK))
-            return undefined(i, z.length);
+        if (!vec_decode(c, i, z, ops) || (i->flags & INSN_LOCK))
+            return undefined(i, z->length);
         return DECODE_OK;
     }
     i->exec = row->exec ? row->exec : row->select(i);
     if (!i->exec)
-        return undefined(i, z.length);
+        return undefined(i, z->length);
     return row->flags & I_END ? DECODE_END : DECODE_OK;
 }

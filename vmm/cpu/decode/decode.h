@@ -15,6 +15,11 @@ enum decode_result {
  * #UD when it is executed. */
 enum decode_result insn_decode(struct cpu *c, const uint8_t *bytes, unsigned len, struct insn *out);
 
+/* The same, and Zydis' answer: a ZydisDecodedInstruction and ten ZydisDecodedOperand. They mean nothing when out->exec
+ * is op_ud. */
+enum decode_result insn_decode_full(struct cpu *c, const uint8_t *bytes, unsigned len, struct insn *out, void *zinsn,
+                                    void *zops);
+
 /* Operand shapes that select a handler. */
 enum insn_form {
     FORM_NONE,

@@ -21,17 +21,19 @@ struct walk {
 bool mmu_walk(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, struct walk *out,
               uint32_t *error);
 
-/* What the slow path knows of a TLB entry beyond its tags. */
+/* What the slow path knows of a page: all of the translation, whatever the tags admit. */
 struct tlb_side {
-    uint64_t page;       /* linear page address, TLB_EMPTY when unused */
+    uint64_t page;       /* linear page address, TLB_NEVER when unused */
     uint64_t gpa;
     uint64_t page_index; /* in struct mem's page flags */
+    uint64_t addend;     /* host minus linear address, of RAM */
     bool ram, global, writable, large;
+    bool permits[3];     /* by enum access: allowed, and what it sets in the page tables is set */
 };
 
 /* Slots filled with entries that are not global since they were last flushed, so that a CR3 load need not look at
  * all of them. */
-#define TLB_LOCAL_MAX 256
+#define TLB_LOCAL_MAX 512
 struct tlb_local {
     uint16_t count; /* above TLB_LOCAL_MAX: some are not listed */
     uint16_t slot[TLB_LOCAL_MAX];
@@ -43,9 +45,10 @@ struct tlb_large {
 };
 
 struct mmu_state {
-    struct tlb_side side[MMU_COUNT][TLB_SIZE];
+    struct tlb_side side[MMU_COUNT][TLB_MAX];
     struct tlb_local local[MMU_COUNT];
     struct tlb_large large[2]; /* lower and upper half */
+    uint32_t fills, evictions; /* since the size was last thought about */
 };
 
 /* Translates for one access inside a page, filling the TLB; raises #PF. The host address, or NULL for MMIO and
@@ -53,33 +56,37 @@ struct mmu_state {
 uint8_t *mmu_access(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, uint64_t *gpa,
                     uint64_t *page_index);
 
+/* Brings the page into the TLB; false: it would fault. */
+bool mmu_prefill(struct cpu *c, uint64_t linear, enum access access);
+
 /* Stores to that page take the slow path from now on; only while the vCPU stands still or is the caller's. */
 void tlb_protect_page(struct cpu *c, uint64_t page_index);
 
-static inline unsigned tlb_slot(uint64_t linear)
+static inline unsigned tlb_slot(const struct cpu *c, uint64_t linear)
 {
-    return (linear >> PAGE_SHIFT) & (TLB_SIZE - 1);
+    return (linear >> PAGE_SHIFT) & (c->tlb_slots - 1);
 }
 
 /* ---- the fast path, inline in the handlers of common instructions ---- */
 
 /* Host address when the access hits the TLB and stays in its page, else NULL. */
-static inline void *tlb_read_hit(struct cpu *c, uint64_t linear, unsigned size)
+static inline void *tlb_hit(struct cpu *c, uint64_t linear, unsigned size, enum tlb_kind kind)
 {
-    const struct tlb_entry *e = &c->tlb[c->mmu][tlb_slot(linear)];
+    const struct tlb_entry *e = &c->tlb[c->mmu][kind][tlb_slot(c, linear)];
 
-    if (__builtin_expect(e->read == (linear & PAGE_MASK) && (linear & ~PAGE_MASK) <= PAGE_SIZE - size, 1))
+    if (__builtin_expect(e->tag == (linear & PAGE_MASK) && (linear & ~PAGE_MASK) <= PAGE_SIZE - size, 1))
         return (void *)(uintptr_t)(linear + e->addend);
     return NULL;
 }
 
+static inline void *tlb_read_hit(struct cpu *c, uint64_t linear, unsigned size)
+{
+    return tlb_hit(c, linear, size, TLB_READ);
+}
+
 static inline void *tlb_write_hit(struct cpu *c, uint64_t linear, unsigned size)
 {
-    const struct tlb_entry *e = &c->tlb[c->mmu][tlb_slot(linear)];
-
-    if (__builtin_expect(e->write == (linear & PAGE_MASK) && (linear & ~PAGE_MASK) <= PAGE_SIZE - size, 1))
-        return (void *)(uintptr_t)(linear + e->addend);
-    return NULL;
+    return tlb_hit(c, linear, size, TLB_WRITE);
 }
 
 /* Loads and stores of 1, 2, 4 or 8 bytes; size is a constant at every call. */

@@ -2,18 +2,32 @@
 /* The software TLB: filled from the page walk, flushed by CR3, INVLPG, mode changes and changes of the memory map.
  *
  * Entries of other PCIDs are not kept: a CR3 load flushes all but global pages, which the architecture always allows.
- * Pages that hold decoded code, or whose dirty log waits for a write, get TLB_SLOW in their write tag, so that
- * every store to them goes through mmu_access. */
+ * Pages that hold decoded code, or whose dirty log waits for a write, have no write tag, so that every store to them
+ * goes through mmu_access.
+ *
+ * The TLB doubles when pages that are in use push each other out, and goes back to its least size when most of it lies
+ * idle between two flushes, which would cost more than it brings. */
 #include "vmm/cpu/mmu/mmu.h"
 
 #include <string.h>
 
+#include "vmm/cpu/jit/jit.h"
+
 #define LARGEST_PAGE BIT64(30)
+
+/* Where a comparison that forgets about canonical form leads for an address in TLB_NEVER's page. */
+static uint8_t sink[2 * PAGE_SIZE];
+
+static void clear_tag(struct tlb_entry *e)
+{
+    *e = (struct tlb_entry){TLB_NEVER, (uint64_t)(uintptr_t)sink - TLB_NEVER};
+}
 
 static void clear(struct cpu *c, unsigned mmu, unsigned slot)
 {
-    c->tlb[mmu][slot] = (struct tlb_entry){TLB_EMPTY, TLB_EMPTY, TLB_EMPTY, 0};
-    c->mmu_state->side[mmu][slot].page = TLB_EMPTY;
+    for (unsigned kind = 0; kind < TLB_KINDS; kind++)
+        clear_tag(&c->tlb[mmu][kind][slot]);
+    c->mmu_state->side[mmu][slot].page = TLB_NEVER;
 }
 
 static void forget_large(struct mmu_state *s)
@@ -22,14 +36,41 @@ static void forget_large(struct mmu_state *s)
         s->large[half] = (struct tlb_large){.low = UINT64_MAX};
 }
 
+static void empty(struct cpu *c)
+{
+    for (unsigned m = 0; m < MMU_COUNT; m++) {
+        for (unsigned i = 0; i < c->tlb_slots; i++)
+            clear(c, m, i);
+        c->mmu_state->local[m].count = 0;
+    }
+    forget_large(c->mmu_state);
+}
+
+static void resize(struct cpu *c, uint32_t slots)
+{
+    c->tlb_slots = slots;
+    c->mmu_state->fills = c->mmu_state->evictions = 0;
+    empty(c);
+    jit_tlb_resized(c);
+}
+
+static void maybe_shrink(struct cpu *c)
+{
+    struct mmu_state *s = c->mmu_state;
+
+    if (c->tlb_slots > c->set->tuning.tlb_min && s->fills < c->tlb_slots / 8)
+        resize(c, c->set->tuning.tlb_min);
+    s->fills = s->evictions = 0;
+}
+
 void tlb_flush_all(struct cpu *c)
 {
-    memset(c->tlb, 0xff, sizeof(c->tlb));
-    memset(c->mmu_state->side, 0xff, sizeof(c->mmu_state->side));
-    for (unsigned m = 0; m < MMU_COUNT; m++)
-        c->mmu_state->local[m].count = 0;
-    forget_large(c->mmu_state);
+    if (!c->tlb_slots)
+        resize(c, c->set->tuning.tlb_min);
+    empty(c);
+    maybe_shrink(c);
     c->tlb_epoch++;
+    jit_tlb_flushed(c, true);
 }
 
 void tlb_flush_nonglobal(struct cpu *c)
@@ -39,23 +80,25 @@ void tlb_flush_nonglobal(struct cpu *c)
         struct tlb_local *l = &c->mmu_state->local[m];
         bool all = l->count > TLB_LOCAL_MAX;
 
-        for (unsigned i = 0; i < (all ? TLB_SIZE : l->count); i++) {
+        for (unsigned i = 0; i < (all ? c->tlb_slots : l->count); i++) {
             unsigned slot = all ? i : l->slot[i];
             const struct tlb_side *s = &c->mmu_state->side[m][slot];
-            if (s->page != TLB_EMPTY && !s->global)
+            if (s->page != TLB_NEVER && !s->global)
                 clear(c, m, slot);
         }
         l->count = 0;
     }
+    maybe_shrink(c);
+    jit_tlb_flushed(c, false);
 }
 
 /* INVLPG of a large page must drop all its 4 KiB pieces, which lie in other slots. */
 static void flush_large(struct cpu *c, uint64_t linear)
 {
     for (unsigned m = 0; m < MMU_COUNT; m++)
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
+        for (unsigned i = 0; i < c->tlb_slots; i++) {
             const struct tlb_side *s = &c->mmu_state->side[m][i];
-            if (s->page != TLB_EMPTY && s->large && (s->page ^ linear) < LARGEST_PAGE)
+            if (s->page != TLB_NEVER && s->large && (s->page ^ linear) < LARGEST_PAGE)
                 clear(c, m, i);
         }
 }
@@ -63,32 +106,29 @@ static void flush_large(struct cpu *c, uint64_t linear)
 void tlb_flush_page(struct cpu *c, uint64_t linear)
 {
     const struct tlb_large *l = &c->mmu_state->large[linear >> 63];
+    unsigned slot = tlb_slot(c, linear);
 
     c->tlb_epoch++;
     for (unsigned m = 0; m < MMU_COUNT; m++)
-        if (c->mmu_state->side[m][tlb_slot(linear)].page == (linear & PAGE_MASK))
-            clear(c, m, tlb_slot(linear));
-    if (l->low <= (linear | (LARGEST_PAGE - 1)) && l->high >= (linear & ~(LARGEST_PAGE - 1)))
+        if (c->mmu_state->side[m][slot].page == (linear & PAGE_MASK))
+            clear(c, m, slot);
+    if (l->low <= (linear | (LARGEST_PAGE - 1)) && l->high >= (linear & ~(LARGEST_PAGE - 1))) {
         flush_large(c, linear);
+        jit_tlb_flushed(c, true);
+    } else {
+        jit_tlb_flushed_page(c, linear);
+    }
 }
 
 /* Stores to the page go through the slow path from now on. */
 void tlb_protect_page(struct cpu *c, uint64_t page_index)
 {
     for (unsigned m = 0; m < MMU_COUNT; m++)
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
-            struct tlb_side *s = &c->mmu_state->side[m][i];
-            if (s->page != TLB_EMPTY && s->ram && s->page_index == page_index &&
-                c->tlb[m][i].write != TLB_EMPTY)
-                c->tlb[m][i].write |= TLB_SLOW;
+        for (unsigned i = 0; i < c->tlb_slots; i++) {
+            const struct tlb_side *s = &c->mmu_state->side[m][i];
+            if (s->page != TLB_NEVER && s->ram && s->page_index == page_index)
+                clear_tag(&c->tlb[m][TLB_WRITE][i]);
         }
-}
-
-static bool permits(const struct tlb_entry *e, uint64_t page, enum access access)
-{
-    uint64_t tag = access == ACCESS_READ ? e->read : access == ACCESS_WRITE ? e->write : e->exec;
-
-    return (tag & ~(uint64_t)TLB_SLOW) == page && tag != TLB_EMPTY;
 }
 
 static void note_local(struct tlb_local *l, unsigned slot)
@@ -101,8 +141,8 @@ static void note_local(struct tlb_local *l, unsigned slot)
 
 static void fill(struct cpu *c, uint64_t page, enum mmu_index mmu, const struct walk *w)
 {
-    struct tlb_entry *e = &c->tlb[mmu][tlb_slot(page)];
-    struct tlb_side *s = &c->mmu_state->side[mmu][tlb_slot(page)];
+    unsigned slot = tlb_slot(c, page);
+    struct tlb_side *s = &c->mmu_state->side[mmu][slot];
     struct mem_range r;
 
     c->stats.tlb_fills++;
@@ -112,54 +152,91 @@ static void fill(struct cpu *c, uint64_t page, enum mmu_index mmu, const struct 
         l->high = MAX(l->high, page);
     }
     if (!w->global)
-        note_local(&c->mmu_state->local[mmu], tlb_slot(page));
+        note_local(&c->mmu_state->local[mmu], slot);
     mem_find(c->set->cfg.mem, w->gpa, &r);
-    *e = (struct tlb_entry){TLB_EMPTY, TLB_EMPTY, TLB_EMPTY, 0};
-    *s = (struct tlb_side){.page = page, .gpa = w->gpa, .global = w->global, .large = w->large};
-    if (!r.host || cpu_is_apic_page(c, w->gpa)) {
-        /* MMIO: tags that never hit the fast path but keep the translation */
-        e->read = w->readable ? page | TLB_SLOW : TLB_EMPTY;
-        e->write = w->writable ? page | TLB_SLOW : TLB_EMPTY;
-        e->exec = w->executable ? page | TLB_SLOW : TLB_EMPTY;
-        return;
-    }
+    clear(c, mmu, slot);
+    *s = (struct tlb_side){.page = page, .gpa = w->gpa, .global = w->global, .large = w->large,
+                           .permits = {[ACCESS_READ] = w->readable, [ACCESS_WRITE] = w->writable,
+                                       [ACCESS_EXEC] = w->executable}};
+    if (!r.host || cpu_is_apic_page(c, w->gpa))
+        return; /* MMIO */
     uint64_t skip = w->gpa - r.gpa;
-    bool watched = (c->debug & DEBUG_DATA) && debug_page_watched(c, page);
-    uint8_t *host = r.host + skip;
-
     s->ram = true;
     s->writable = r.kind == MEM_RAM;
     s->page_index = r.page_index + skip / PAGE_SIZE;
-    e->addend = (uint64_t)(uintptr_t)host - page;
+    s->addend = (uint64_t)(uintptr_t)(r.host + skip) - page;
+    if ((c->debug & DEBUG_DATA) && debug_page_watched(c, page))
+        return;
     if (w->readable)
-        e->read = watched ? page | TLB_SLOW : page;
-    if (w->executable)
-        e->exec = page;
-    if (w->writable) {
-        uint8_t flags = __atomic_load_n(&mem_page_flags(c->set->cfg.mem)[s->page_index], __ATOMIC_SEQ_CST);
-        e->write = watched || flags || !s->writable ? page | TLB_SLOW : page;
+        c->tlb[mmu][TLB_READ][slot] = (struct tlb_entry){page, s->addend};
+    if (w->writable && s->writable &&
+        !__atomic_load_n(&mem_page_flags(c->set->cfg.mem)[s->page_index], __ATOMIC_SEQ_CST))
+        c->tlb[mmu][TLB_WRITE][slot] = (struct tlb_entry){page, s->addend};
+}
+
+/* The flags that kept stores slow may be gone. */
+static void allow_store(struct cpu *c, unsigned mmu, const struct tlb_side *s)
+{
+    struct tlb_entry *e = &c->tlb[mmu][TLB_WRITE][tlb_slot(c, s->page)];
+
+    if (e->tag != s->page && !(c->debug & DEBUG_DATA) &&
+        !__atomic_load_n(&mem_page_flags(c->set->cfg.mem)[s->page_index], __ATOMIC_SEQ_CST))
+        *e = (struct tlb_entry){s->page, s->addend};
+}
+
+/* Pages push each other out: a larger TLB starts empty. */
+static void maybe_grow(struct cpu *c, uint64_t evicted, uint64_t page)
+{
+    struct mmu_state *s = c->mmu_state;
+
+    s->fills++;
+    if (evicted == TLB_NEVER || evicted == page || ++s->evictions < c->tlb_slots * 2)
+        return;
+    s->evictions = 0;
+    if (c->tlb_slots < c->set->tuning.tlb_max)
+        resize(c, c->tlb_slots * 2);
+}
+
+/* The page's translation, walked for when it is not there. NULL: page fault. */
+static const struct tlb_side *find(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu,
+                                   uint32_t *error)
+{
+    uint64_t page = linear & PAGE_MASK;
+    const struct tlb_side *s = &c->mmu_state->side[mmu][tlb_slot(c, page)];
+
+    if (s->page != page || !s->permits[access]) {
+        struct walk w;
+
+        if (!mmu_walk(c, linear, access, mmu, &w, error))
+            return NULL;
+        maybe_grow(c, s->page, page);
+        fill(c, page, mmu, &w);
+        s = &c->mmu_state->side[mmu][tlb_slot(c, page)];
     }
+    if (access == ACCESS_WRITE && s->ram && s->writable)
+        allow_store(c, mmu, s);
+    return s;
+}
+
+bool mmu_prefill(struct cpu *c, uint64_t linear, enum access access)
+{
+    uint32_t error;
+
+    return find(c, linear, access, c->mmu, &error) != NULL;
 }
 
 uint8_t *mmu_access(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, uint64_t *gpa,
                     uint64_t *page_index)
 {
-    uint64_t page = linear & PAGE_MASK;
-    struct tlb_entry *e = &c->tlb[mmu][tlb_slot(page)];
-    struct tlb_side *s = &c->mmu_state->side[mmu][tlb_slot(page)];
+    uint32_t error;
+    const struct tlb_side *s = find(c, linear, access, mmu, &error);
 
-    if (s->page != page || !permits(e, page, access)) {
-        struct walk w;
-        uint32_t error;
-
-        if (!mmu_walk(c, linear, access, mmu, &w, &error))
-            cpu_raise_pf(c, linear, error);
-        fill(c, page, mmu, &w);
-    }
+    if (!s)
+        cpu_raise_pf(c, linear, error);
     *gpa = s->gpa | (linear & ~PAGE_MASK);
     if (!s->ram || (access == ACCESS_WRITE && !s->writable))
         return NULL;
     if (page_index)
         *page_index = s->page_index;
-    return (uint8_t *)(uintptr_t)(e->addend + linear);
+    return (uint8_t *)(uintptr_t)(s->addend + linear);
 }

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Blocks: finding, linking, forgetting them; and running. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/base/alloc.h"
+#include "vmm/cpu/jit/jit_priv.h"
+#include "vmm/cpu/jit/runtime.h"
+#include "vmm/cpu/jit/trap.h"
+
+#define JUMP_SHIFT  2
+#define JUMP_SELECT ((uint64_t)(JIT_JUMPS - 1) << JUMP_SHIFT)
+
+/* ---- mode ---- */
+
+static bool flat(const struct x86_seg *s)
+{
+    return s->base == 0 && s->limit == UINT32_MAX && (s->attr & (SEG_P | SEG_S | SEG_UNUSABLE)) == (SEG_P | SEG_S);
+}
+
+static bool whole_data(const struct x86_seg *s)
+{
+    return s->limit == UINT32_MAX && (s->attr & (SEG_P | SEG_S | SEG_UNUSABLE | SEGT_CODE | SEGT_DOWN | SEGT_WRITE)) ==
+                                         (SEG_P | SEG_S | SEGT_WRITE);
+}
+
+static bool flat_data(const struct x86_seg *s)
+{
+    return flat(s) && whole_data(s);
+}
+
+uint32_t jit_mode(const struct cpu *c)
+{
+    const struct x86_state *s = &c->s;
+    uint32_t m = c->mode | (uint32_t)c->mmu << 8;
+
+    if (c->align_check)
+        return JIT_NO_MODE;
+    if (!(c->mode & MODE_CODE64)) {
+        if ((c->mode & (MODE_CODE32 | MODE_SS32 | MODE_PE)) != (MODE_CODE32 | MODE_SS32 | MODE_PE) ||
+            !flat(&s->seg[X86_CS]) || !flat_data(&s->seg[X86_SS]) || !flat_data(&s->seg[X86_DS]) ||
+            !flat_data(&s->seg[X86_ES]))
+            return JIT_NO_MODE;
+        m |= (whole_data(&s->seg[X86_FS]) ? JM_FS : 0) | (whole_data(&s->seg[X86_GS]) ? JM_GS : 0);
+    }
+    m |= c->cpl == 3 ? JM_USER : c->cpl == 0 ? JM_KERNEL : 0;
+    if (!(s->cr0 & (CR0_EM | CR0_TS))) {
+        m |= s->cr0 & CR0_NE ? JM_X87 : 0;
+        m |= s->cr4 & CR4_OSFXSR ? JM_SSE : 0;
+    }
+    if (!(s->cr0 & CR0_TS) && (s->cr4 & CR4_OSXSAVE) &&
+        (s->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX))
+        m |= JM_AVX;
+    return m;
+}
+
+/* ---- memory ---- */
+
+void *jit_alloc(struct jit *j, size_t size)
+{
+    size = ALIGN_UP(size, (size_t)16);
+    if (j->arena_used + size > j->arena_size)
+        return NULL;
+    void *p = j->arena + j->arena_used;
+    j->arena_used += size;
+    return p;
+}
+
+/* ---- the jump caches ---- */
+
+/* No RIP that selects entry n has this tag. */
+static uint64_t no_jump(unsigned n)
+{
+    return -(uint64_t)((n + 1) % JIT_JUMPS << JUMP_SHIFT);
+}
+
+static void clear_jumps(struct cpu *c, unsigned mmu)
+{
+    for (unsigned n = 0; n < JIT_JUMPS; n++) {
+        c->hot.jumps[mmu].tag[n] = no_jump(n);
+        c->hot.jumps[mmu].host[n] = c->jit->exit_jump;
+    }
+    c->jit->jumps_local[mmu] = c->jit->jumps_any[mmu] = false;
+}
+
+static void add_jump(struct cpu *c, const struct jit_block *b)
+{
+    unsigned n = (unsigned)((b->rip & JUMP_SELECT) >> JUMP_SHIFT), mmu = JM_MMU(b->mode);
+
+    if (n == 0)
+        return; /* stays empty: where all jumps go when attention is asked for */
+    c->hot.jumps[mmu].tag[n] = -b->rip;
+    c->hot.jumps[mmu].host[n] = b->page2 == UINT64_MAX ? b->body : b->entry; /* that sees INVLPG of page2 */
+    c->jit->jumps_any[mmu] = true;
+    c->jit->jumps_local[mmu] |= !b->global;
+}
+
+/* ---- code pages ---- */
+
+static unsigned page_slot(uint64_t linear, bool global)
+{
+    unsigned n = (unsigned)((linear >> PAGE_SHIFT) * 0x9e3779b1u >> 16) & (JIT_PAGES / 2 - 1);
+
+    return global ? n : n + JIT_PAGES / 2;
+}
+
+static struct code_page *code_page(struct jit *j, uint64_t linear, uint64_t page, bool user, bool global)
+{
+    struct code_page **head = &j->pages[((linear >> PAGE_SHIFT) ^ page) & (ARRAY_LEN(j->pages) - 1)];
+
+    for (struct code_page *p = *head; p; p = p->next)
+        if (p->linear == linear && p->page == page && p->user == user && p->global == global)
+            return p;
+    struct code_page *p = jit_alloc(j, sizeof(*p));
+    if (!p)
+        return NULL;
+    *p = (struct code_page){
+        .next = *head, .linear = linear, .page = page, .user = user, .global = global, .id = ++j->page_count};
+    *head = p;
+    return p;
+}
+
+static void page_is_mapped(struct cpu *c, const struct jit_block *b)
+{
+    c->hot.page[b->slot] = b->id;
+    if (b->page2 != UINT64_MAX)
+        c->hot.page[b->slot2] = b->id2;
+}
+
+/* ---- from the TLB ---- */
+
+void jit_tlb_flushed(struct cpu *c, bool global)
+{
+    if (!c->jit)
+        return;
+    memset(c->hot.page + (global ? 0 : JIT_PAGES / 2), 0, sizeof(c->hot.page) / (global ? 1 : 2));
+    for (unsigned m = 0; m < MMU_COUNT; m++)
+        if (global ? c->jit->jumps_any[m] : c->jit->jumps_local[m])
+            clear_jumps(c, m);
+}
+
+void jit_tlb_flushed_page(struct cpu *c, uint64_t linear)
+{
+    uint64_t page = linear & PAGE_MASK;
+
+    if (!c->jit)
+        return;
+    c->hot.page[page_slot(page, true)] = 0;
+    c->hot.page[page_slot(page, false)] = 0;
+    for (unsigned m = 0; m < MMU_COUNT; m++) {
+        if (!c->jit->jumps_any[m])
+            continue;
+        for (unsigned n = 0; n < JIT_JUMPS; n++)
+            if ((-c->hot.jumps[m].tag[n] & PAGE_MASK) == page)
+                c->hot.jumps[m].tag[n] = no_jump(n);
+    }
+}
+
+void jit_tlb_resized(struct cpu *c)
+{
+    c->hot.tlb_select = (uint64_t)(c->tlb_slots - 1) << PAGE_SHIFT;
+    c->hot.tlb_offset_mask = (c->tlb_slots - 1) * (uint32_t)sizeof(struct tlb_entry);
+}
+
+/* ---- overwritten code ---- */
+
+void jit_page_written(struct cpu *c, uint64_t page_index)
+{
+    struct jit *j = c->jit;
+
+    if (!j)
+        return;
+    pthread_mutex_lock(&j->stale_mutex);
+    if (j->stale_count < JIT_STALE_MAX)
+        j->stale[j->stale_count++] = page_index;
+    else
+        j->stale_count = JIT_STALE_MAX + 1;
+    atomic_store(&j->stale_any, true);
+    pthread_mutex_unlock(&j->stale_mutex);
+    jit_ask_attention(c);
+}
+
+static void jump_at(const struct jit *j, uint8_t *at, const void *target)
+{
+    struct emit e = {.p = at - j->rx + j->rw, .rx = j->rx - j->rw};
+
+    e.end = e.p + 5;
+    emit_jmp(&e, target);
+}
+
+/* Every way into the block leads to target from now on. */
+static void divert(const struct jit *j, struct jit_block *b, const void *target)
+{
+    jump_at(j, b->entry, target);
+    if (b->body != b->entry)
+        jump_at(j, b->body, target);
+}
+
+static struct jit_block **page_list(struct jit *j, uint64_t page)
+{
+    return &j->by_page[page & (ARRAY_LEN(j->by_page) - 1)];
+}
+
+static void kill_block(const struct jit *j, struct jit_block *b)
+{
+    b->live = false;
+    memcpy(b->entry_code, b->entry - j->rx + j->rw, 5);
+    memcpy(b->body_code, b->body - j->rx + j->rw, 5);
+    divert(j, b, b->miss);
+}
+
+static void kill_page(struct jit *j, uint64_t page)
+{
+    for (struct jit_block *b = *page_list(j, page); b; b = b->page_next)
+        if (b->live && b->page == page)
+            kill_block(j, b);
+    for (struct jit_block *b = j->crossing; b; b = b->cross_next)
+        if (b->live && b->page2 == page)
+            kill_block(j, b);
+}
+
+static void handle_stale(struct cpu *c)
+{
+    struct jit *j = c->jit;
+    uint64_t pages[JIT_STALE_MAX];
+    unsigned n;
+
+    pthread_mutex_lock(&j->stale_mutex);
+    n = j->stale_count;
+    memcpy(pages, j->stale, MIN(n, JIT_STALE_MAX) * sizeof(pages[0]));
+    j->stale_count = 0;
+    atomic_store(&j->stale_any, false);
+    pthread_mutex_unlock(&j->stale_mutex);
+    if (n > JIT_STALE_MAX)
+        jit_flush(c);
+    else
+        for (unsigned k = 0; k < n; k++)
+            kill_page(j, pages[k]);
+}
+
+/* A block whose bytes are still there is good again. */
+static bool revive(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second)
+{
+    struct jit *j = c->jit;
+    unsigned offset = (unsigned)(b->rip & ~PAGE_MASK), here = (unsigned)MIN(b->len, PAGE_SIZE - offset);
+
+    code_cover(c, b->page, offset, here);
+    if (second)
+        code_cover(c, b->page2, 0, b->len - here);
+    if (memcmp(b->bytes, host, here) != 0 || (b->len > here && (!second || memcmp(b->bytes + here, second, b->len - here) != 0)))
+        return false;
+    memcpy(b->entry - j->rx + j->rw, b->entry_code, 5);
+    memcpy(b->body - j->rx + j->rw, b->body_code, 5);
+    b->live = true;
+    return true;
+}
+
+/* ---- blocks ---- */
+
+void jit_flush(struct cpu *c)
+{
+    struct jit *j = c->jit;
+
+    memset(j->hash, 0, sizeof(j->hash));
+    memset(j->by_page, 0, sizeof(j->by_page));
+    memset(j->pages, 0, sizeof(j->pages));
+    j->crossing = NULL;
+    j->hot = j->start;
+    j->cold = j->hot_end;
+    j->arena_used = 0;
+    j->link_count = j->site_count = j->trap_count = 0;
+    j->generation++;
+    jit_tlb_flushed(c, true);
+    c->stats.code_flushes++;
+}
+
+static struct jit_block **bucket(struct jit *j, uint64_t rip, uint32_t mode)
+{
+    uint64_t h = (rip ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return &j->hash[h >> (64 - JIT_HASH_BITS)];
+}
+
+static bool is_hot(struct jit *j, uint64_t rip, uint32_t mode, unsigned limit)
+{
+    uint8_t *heat = &j->heat[(rip ^ mode << 5) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - JIT_HEAT_BITS)];
+
+    if (++*heat < limit)
+        return false;
+    *heat = (uint8_t)(limit - 1);
+    return true;
+}
+
+/* What lookup knows of the code at RIP. */
+struct where {
+    uint64_t rip, page, page2;
+    const uint8_t *host, *second; /* second: the next page, only asked for when an instruction may cross */
+    uint32_t mode;
+    bool global, global2;
+};
+
+static struct jit_block *make_block(struct cpu *c, const struct where *w)
+{
+    struct jit *j = c->jit;
+    struct jit_block *b = jit_alloc(j, sizeof(*b));
+    uint64_t linear = w->rip & PAGE_MASK;
+    bool user = w->mode & JM_USER;
+    struct code_page *p = b ? code_page(j, linear, w->page, user, w->global) : NULL;
+
+    if (!p)
+        return NULL;
+    *b = (struct jit_block){.rip = w->rip, .page = w->page, .page2 = UINT64_MAX, .mode = w->mode, .id = p->id,
+                            .slot = page_slot(linear, w->global), .global = w->global, .live = true};
+    if (w->second) {
+        struct code_page *p2 = code_page(j, linear + PAGE_SIZE, w->page2, user, w->global2);
+        if (!p2)
+            return NULL;
+        b->page2 = w->page2;
+        b->id2 = p2->id;
+        b->slot2 = page_slot(linear + PAGE_SIZE, w->global2);
+        b->global &= w->global2;
+    }
+    return jit_translate(c, b, w->host, w->second) ? b : NULL;
+}
+
+static struct jit_block *add_block(struct cpu *c, const struct where *w)
+{
+    struct jit *j = c->jit;
+    struct jit_block *b = make_block(c, w), **head;
+
+    if (!b) {
+        jit_flush(c);
+        b = make_block(c, w);
+    }
+    if (!b)
+        return NULL;
+    head = bucket(j, b->rip, b->mode);
+    b->hash_next = *head;
+    *head = b;
+    head = page_list(j, b->page);
+    b->page_next = *head;
+    *head = b;
+    if (b->page2 != UINT64_MAX) {
+        b->cross_next = j->crossing;
+        j->crossing = b;
+    }
+    return b;
+}
+
+static bool same_place(const struct jit_block *b, const struct where *w)
+{
+    return b->rip == w->rip && b->mode == w->mode && b->page == w->page &&
+           b->global == (w->global && (b->page2 == UINT64_MAX || w->global2)) &&
+           (b->page2 == UINT64_MAX || (w->second && b->page2 == w->page2));
+}
+
+/* Whether the last bytes of a page may begin an instruction that ends in the next one. */
+static bool near_end(uint64_t rip)
+{
+    return (rip & ~PAGE_MASK) > PAGE_SIZE - 15;
+}
+
+/* The second page matters only when the first instruction crosses; asking raises what a fetch would raise, so first
+ * see whether it does. */
+static void find_second(struct cpu *c, struct where *w)
+{
+    struct insn i;
+    unsigned here = (unsigned)(PAGE_SIZE - (w->rip & ~PAGE_MASK));
+
+    if (near_end(w->rip) && insn_decode(c, w->host, here, &i) == DECODE_MORE)
+        w->second = code_fetch(c, (w->rip & PAGE_MASK) + PAGE_SIZE, &w->page2, &w->global2);
+}
+
+/* The block to execute at RIP, or NULL when the interpreter should. */
+static struct jit_block *lookup(struct cpu *c, uint32_t mode)
+{
+    struct jit *j = c->jit;
+    struct where w = {.rip = c->s.rip, .mode = mode};
+
+    if (atomic_load_explicit(&j->stale_any, memory_order_acquire))
+        handle_stale(c);
+    w.host = code_fetch(c, c->s.rip, &w.page, &w.global);
+    if (!w.host)
+        return NULL;
+    find_second(c, &w);
+    for (struct jit_block **p = bucket(j, w.rip, mode), *b = *p; b; b = *p) {
+        if (!same_place(b, &w)) {
+            p = &b->hash_next;
+            continue;
+        }
+        if (!b->live && !revive(c, b, w.host, w.second)) {
+            *p = b->hash_next;
+            uint64_t generation = j->generation;
+            struct jit_block *new = add_block(c, &w);
+            if (new && generation == j->generation)
+                divert(j, b, new->entry); /* links into the old one go on to the new one */
+            return new;
+        }
+        return b;
+    }
+    return is_hot(j, w.rip, mode, c->set->tuning.heat) ? add_block(c, &w) : NULL;
+}
+
+/* ---- running ---- */
+
+static void link_to(struct jit *j, const struct jit_link *l, const struct jit_block *b)
+{
+    const uint8_t *target = (b->rip & PAGE_MASK) == (l->from->rip & PAGE_MASK) && b->page2 == UINT64_MAX ? b->body : b->entry;
+    struct emit e = {.p = l->after, .rx = j->rx - j->rw};
+
+    if (!l->from->live) /* its first bytes are the jump that diverts it */
+        return;
+    emit_patch32(&e, l->after, target);
+}
+
+/* An indirect jump that missed the cache. False: it is the interpreter's. */
+static bool jump_missed(struct cpu *c)
+{
+    const struct jit_site *s = &c->jit->sites[c->hot.site];
+
+    c->s.rip = s->rip;
+    if (s->kind == SITE_CALL || (c->long_mode && !cpu_canonical(c, c->hot.target)))
+        return false;
+    if (s->kind == SITE_RET)
+        set_rsp(c, c->s.gpr[X86_RSP] + s->size);
+    c->s.rip = c->hot.target;
+    return true;
+}
+
+enum jit_result jit_run(struct cpu *c)
+{
+    struct jit *j = c->jit;
+    uint32_t mode = jit_mode(c);
+    uint32_t link = j->fill ? LINK_JUMP : LINK_NONE;
+    uint64_t generation = j->generation;
+
+    j->fill = false;
+    if (mode == JIT_NO_MODE)
+        return JIT_COLD;
+    if (j->jumps_mode[c->mmu] != mode) {
+        clear_jumps(c, c->mmu);
+        j->jumps_mode[c->mmu] = mode;
+    }
+    for (;;) {
+        struct jit_block *b = lookup(c, mode);
+
+        if (!b)
+            return JIT_COLD;
+        page_is_mapped(c, b);
+        if (link < LINK_JUMP && generation == j->generation)
+            link_to(j, &j->links[link], b);
+        else if (link == LINK_JUMP || link == LINK_INDIRECT)
+            add_jump(c, b);
+        generation = j->generation;
+        jit_trap_cpu = c;
+        j->enter(c, b->body);
+        link = c->hot.link;
+        if (link == LINK_NONE)
+            return JIT_AGAIN;
+        if (link == LINK_INTERPRET)
+            return JIT_INTERPRET;
+        if (link == LINK_INDIRECT && !jump_missed(c)) {
+            j->fill = true; /* where it leads to is worth remembering */
+            return JIT_INTERPRET;
+        }
+        if (link < LINK_JUMP)
+            c->s.rip = j->links[link].rip;
+        if (atomic_load_explicit(&c->hot.attention, memory_order_relaxed))
+            return JIT_AGAIN;
+    }
+}
+
+void jit_quiet(struct cpu *c)
+{
+    atomic_store(&c->hot.jump_select, JUMP_SELECT);
+    atomic_store(&c->hot.attention, 0);
+}
+
+void jit_ask_attention(struct cpu *c)
+{
+    atomic_store(&c->hot.attention, 1);
+    atomic_store(&c->hot.jump_select, 0);
+}
+
+/* ---- life ---- */
+
+bool jit_supported(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+}
+
+static bool map_code(struct jit *j, struct err *e)
+{
+    const int fd = memfd_create("vmdeck-code", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return err_errno(e, errno, "cannot create the software CPU's code memory");
+    void *rw = MAP_FAILED, *rx = MAP_FAILED;
+    if (ftruncate(fd, (off_t)j->size) == 0)
+        rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (rw != MAP_FAILED)
+        rx = mmap(NULL, j->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    const int errnum = errno;
+    close(fd);
+    j->rw = rw == MAP_FAILED ? NULL : rw;
+    j->rx = rx == MAP_FAILED ? NULL : rx;
+    return j->rx || err_errno(e, errnum, "cannot map the software CPU's code memory of %zu MiB", j->size >> 20);
+}
+
+static void *reserve(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+struct jit *jit_new(struct cpu *c, struct err *e)
+{
+    const size_t size = c->set->tuning.code_memory;
+    struct jit *j = reserve(sizeof(*j));
+
+    if (!j) {
+        err_errno(e, errno, "cannot allocate the translator");
+        return NULL;
+    }
+    c->jit = j;
+    j->cpu = c;
+    j->size = size;
+    j->hot_end = size / 8 * 5;
+    j->arena_size = size;
+    pthread_mutex_init(&j->stale_mutex, NULL);
+    j->arena = reserve(j->arena_size);
+    j->links = reserve(JIT_LINKS * sizeof(j->links[0]));
+    j->sites = reserve(JIT_SITES * sizeof(j->sites[0]));
+    j->traps = reserve(JIT_TRAPS * sizeof(j->traps[0]));
+    if (!j->arena || !j->links || !j->sites || !j->traps)
+        err_errno(e, errno, "cannot allocate the translator's tables");
+    else if (map_code(j, e) && jit_make_stubs(j)) {
+        c->hot.page_select = PAGE_MASK;
+        c->hot.if_clear = ~(uint64_t)X86_IF;
+        c->hot.mxcsr_host = 0x1f80;
+        c->hot.vec_absent = c->hot.x87_absent = 1;
+        for (unsigned m = 0; m < MMU_COUNT; m++) {
+            clear_jumps(c, m);
+            j->jumps_mode[m] = JIT_NO_MODE;
+        }
+        jit_flush(c);
+        jit_quiet(c);
+        jit_tlb_resized(c);
+        jit_trap_install();
+        return j;
+    }
+    jit_free(c);
+    return NULL;
+}
+
+static void release(void *p, size_t size)
+{
+    if (p)
+        munmap(p, size);
+}
+
+void jit_free(struct cpu *c)
+{
+    struct jit *j = c->jit;
+
+    if (!j)
+        return;
+    release(j->rw, j->size);
+    release(j->rx, j->size);
+    release(j->arena, j->arena_size);
+    release(j->links, JIT_LINKS * sizeof(j->links[0]));
+    release(j->sites, JIT_SITES * sizeof(j->sites[0]));
+    release(j->traps, JIT_TRAPS * sizeof(j->traps[0]));
+    pthread_mutex_destroy(&j->stale_mutex);
+    release(j, sizeof(*j));
+    c->jit = NULL;
+}

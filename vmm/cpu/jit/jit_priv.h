@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inside of the translator.
+ *
+ * Registers. While translated code runs, host RSP points to struct cpu, below which lies a stack for the C code that it
+ * calls, so that everything of the vCPU is [RSP + constant]. Guest RAX, RDX, RBX, RBP, RSI, RDI and R8 to R11 are in
+ * the host registers of the same names, guest RSP in R12, guest RCX in R13; guest R12 to R15 stay in struct x86_state
+ * and are operands in memory. Host RCX, R14 and R15 are scratch: RCX because JRCXZ tests it without touching flags.
+ * The status flags are the host's. Vector and x87 registers are the host's when hot.vec_absent and hot.x87_absent
+ * are 0.
+ *
+ * Blocks are straight lines of guest code inside one page, keyed by RIP and jit_mode. The exits of a block jump to the
+ * next one: within the page to its body, which needs no check since a page has one mapping while a block of it runs;
+ * to another page to its entry, which first looks whether the page is still mapped as it was (hot.page). Indirect jumps
+ * go through a cache that is emptied with the TLB.
+ *
+ * Faults. A memory access that misses the TLB, or a host exception in translated code, leads to C, which either mends
+ * the cause or leaves translated code with the state as it was before the instruction, for the interpreter to
+ * execute it. So only the interpreter raises. */
+#ifndef VMDECK_CPU_JIT_JIT_PRIV_H
+#define VMDECK_CPU_JIT_JIT_PRIV_H
+
+#include <Zydis/Zydis.h>
+#include <stddef.h>
+
+#include "vmm/cpu/code.h"
+#include "vmm/cpu/interp/ops.h"
+#include "vmm/cpu/jit/emit.h"
+#include "vmm/cpu/jit/jit.h"
+#include "vmm/cpu/sys.h"
+
+/* ---- what a translation depends on beside RIP ---- */
+
+#define JM_MODE   0x1fu   /* MODE_* */
+#define JM_USER   0x80u   /* CPL 3 */
+#define JM_MMU(m) (((m) >> 8) & 3u)
+#define JM_X87    0x400u  /* x87 and MMX instructions raise neither #NM nor #UD */
+#define JM_SSE    0x800u
+#define JM_AVX    0x1000u
+#define JM_KERNEL 0x2000u /* CPL 0 */
+#define JM_FS     0x4000u /* outside 64-bit code: FS has an ordinary data segment of 4 GiB, at any base */
+#define JM_GS     0x8000u
+
+uint32_t jit_mode(const struct cpu *c);
+/* Whether code of that mode is translated at all: 64-bit code, and 32-bit code with flat segments. */
+#define JIT_NO_MODE UINT32_MAX
+
+/* ---- blocks ---- */
+
+#define JIT_INSNS 48u
+
+struct jit_block {
+    struct jit_block *hash_next, *page_next, *cross_next;
+    uint64_t rip, page, page2; /* page2: UINT64_MAX, or the page in which its only instruction ends */
+    uint32_t mode;
+    uint32_t id, id2;          /* of the code pages */
+    uint16_t slot, slot2;      /* where hot.page has them */
+    uint16_t len;
+    bool global;               /* the pages are */
+    bool live;                 /* else body and entry are diverted, and the code under the jumps is kept here */
+    uint8_t *entry, *body;     /* executable addresses */
+    const void *miss;          /* where a stale block leads: looks its RIP up again */
+    uint8_t entry_code[5], body_code[5];
+    uint8_t *bytes;            /* the guest's, len of them */
+};
+
+/* A page of code as seen at one linear address. */
+struct code_page {
+    struct code_page *next;
+    uint64_t linear, page;
+    bool user, global;
+    uint32_t id;
+};
+
+/* A direct exit that is not linked yet. */
+struct jit_link {
+    uint8_t *after; /* behind the rel32 to be patched, writable side; NULL: none */
+    uint64_t rip;
+    const struct jit_block *from;
+};
+
+/* A place that may leave a block in the middle. */
+enum jit_site_kind { SITE_READ = TLB_READ, SITE_WRITE = TLB_WRITE, SITE_JUMP, SITE_CALL, SITE_RET };
+struct jit_site {
+    uint64_t rip;
+    uint32_t size; /* of the memory access; or what RET adds to RSP */
+    uint8_t kind;  /* enum jit_site_kind */
+};
+
+struct jit_trap {
+    uint32_t start, end; /* of its host code, offsets in code memory */
+    uint64_t rip;
+};
+
+#define JIT_HASH_BITS 15
+#define JIT_HEAT_BITS 16
+#define JIT_STALE_MAX 32
+
+struct tr_insn {
+    struct insn i;
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+    uint64_t rip;
+    uint8_t flags_in; /* status flags (X86_* bits folded, see flow.c) that are live before it */
+    bool ends;
+};
+
+struct jit {
+    struct cpu *cpu;
+    uint8_t *rw, *rx;
+    size_t size;
+    size_t start;            /* end of the stubs */
+    size_t hot, hot_end;     /* where the next hot code goes; the rest is for what is seldom executed */
+    size_t cold;
+    uint8_t *arena;          /* blocks, links, sites, copies of instructions */
+    size_t arena_used, arena_size;
+
+    struct jit_block *hash[1u << JIT_HASH_BITS];
+    struct jit_block *by_page[1u << 12];
+    struct jit_block *crossing; /* those that end in another page */
+    struct code_page *pages[1u << 12];
+    uint32_t page_count;
+    uint8_t heat[1u << JIT_HEAT_BITS];
+
+    struct jit_link *links;
+    struct jit_site *sites;
+    struct jit_trap *traps;
+    uint32_t link_count, site_count, trap_count;
+    uint64_t generation;     /* rises when everything is thrown away */
+
+    bool fill;                      /* the next block belongs into the jump cache */
+    uint32_t jumps_mode[MMU_COUNT]; /* what each jump cache was filled for */
+    bool jumps_any[MMU_COUNT];      /* it is not empty */
+    bool jumps_local[MMU_COUNT];    /* it has entries of pages that are not global */
+
+    pthread_mutex_t stale_mutex; /* pages written, by any thread */
+    uint64_t stale[JIT_STALE_MAX];
+    unsigned stale_count;        /* above JIT_STALE_MAX: too many to list */
+    _Atomic bool stale_any;
+
+    /* ---- stubs, executable addresses ---- */
+    void (*enter)(struct cpu *c, const void *code);
+    const void *exit_link, *exit_jump, *exit_indirect, *slow, *callback, *vec_load, *x87_load, *trap;
+
+    struct tr_insn insns[JIT_INSNS]; /* of the block being translated */
+};
+
+#define JIT_LINKS  (1u << 20)
+#define JIT_SITES  (1u << 21)
+#define JIT_TRAPS  (1u << 21)
+
+/* ---- stubs.c ---- */
+
+#define OFF(field) ((int32_t)offsetof(struct cpu, field))
+#define OFF_GPR(n) ((int32_t)(offsetof(struct cpu, s.gpr) + 8u * (n)))
+#define OFF_HOT(f) ((int32_t)offsetof(struct cpu, hot.f))
+#define STATE(off) rm_mem(H_RSP, (off))
+
+#define H_SLOT  H_RCX /* scratch */
+#define H_ADDR  H_R14
+#define H_TEMP  H_R15
+#define H_GRSP  H_R12
+#define H_GRCX  H_R13
+
+/* Host register of a guest register, H_NONE for R12 to R15. */
+extern const uint8_t jit_host_reg[16];
+
+bool jit_make_stubs(struct jit *j);
+
+/* ---- translate.c ---- */
+
+/* Fills in a block whose place is set. host is its first byte; second, with page2, the page where its first instruction
+ * may go on. False: some memory is full. */
+bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second);
+
+/* ---- cache.c ---- */
+
+void jit_flush(struct cpu *c);
+void *jit_alloc(struct jit *j, size_t size);
+
+/* ---- the translator's state ---- */
+
+struct tr {
+    struct cpu *c;
+    struct jit *j;
+    struct emit hot, cold;
+    uint32_t mode;
+    bool code64;
+    const struct jit_block *block;
+    unsigned count, at;
+    const struct tr_insn *in; /* the instruction at hand */
+    bool vec_live, x87_live;  /* known to be in the host's registers here */
+};
+
+/* ---- mem.c ---- */
+
+/* Linear address of the memory operand: the register that holds it. */
+unsigned tr_address(struct tr *t);
+/* Checks an access of size bytes at the address in va (any register but the other scratch ones) and returns the host's
+ * operand. Clobbers all scratch registers but va. */
+struct rm tr_check(struct tr *t, unsigned va, unsigned size, enum tlb_kind kind);
+/* Index of a new site for the instruction at hand. */
+uint32_t tr_site(struct tr *t, unsigned size, enum jit_site_kind kind);
+/* Afterwards the operand needs H_ADDR alone. */
+struct rm tr_collapse(struct tr *t, struct rm host);
+
+/* ---- gen.c ---- */
+
+/* Whether the instruction is translated by re-encoding it with other operands, and that. */
+bool tr_generic_ok(const struct tr *t, const struct tr_insn *in);
+void tr_generic(struct tr *t);
+/* Whether accesses through the memory operand's segment need no check of limit and type. */
+bool tr_segment_ok(const struct tr *t, const struct insn *i);
+
+/* ---- flow.c: control flow and the stack ---- */
+
+enum tr_flow_kind { FLOW_NONE, FLOW_STAYS, FLOW_BRANCH /* may leave, goes on */, FLOW_ENDS };
+enum tr_flow_kind tr_flow_kind(const struct tr *t, const struct tr_insn *in);
+void tr_flow(struct tr *t);
+/* Whether it jumps backwards, so that a loop may have no other way out. */
+bool tr_is_back_edge(const struct tr_insn *in);
+/* Leaves the block for a constant RIP. */
+void tr_exit_to(struct tr *t, uint64_t rip);
+/* Leaves for the RIP of the instruction at hand when attention is asked for. */
+void tr_poll(struct tr *t);
+
+/* ---- fpu.c ---- */
+
+/* From here to the next callback the guest's registers are in the host's. */void tr_need_vec(struct tr *t);
+void tr_need_x87(struct tr *t);
+/* The host code of the instruction at hand, from start to here, may raise a host exception. */
+void tr_trap_site(struct tr *t, const uint8_t *start);
+
+#endif

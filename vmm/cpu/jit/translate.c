@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One block: decode, find out where flags are live, write host code. */
+#include "vmm/cpu/jit/jit_priv.h"
+#include "vmm/cpu/jit/runtime.h"
+
+/* ---- status flags, folded into a byte: OF goes to bit 1 ---- */
+
+#define FLAGS_ALL 0xd7u
+
+static uint8_t fold(uint32_t f)
+{
+    return (uint8_t)((f & 0xd5u) | (f >> 11 & 1u) << 1);
+}
+
+/* Shifts that may turn out to be by zero leave flags as they were. */
+static bool may_keep_flags(const struct tr_insn *in)
+{
+    switch (in->z.mnemonic) {
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD: break;
+    default: return false;
+    }
+    if ((in->i.opcode & 0xfe) == 0xd0 && in->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
+        return false; /* by one */
+    return !in->z.raw.imm[0].size || (in->z.raw.imm[0].value.u & 0x1f) == 0;
+}
+
+static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *reads, uint8_t *writes)
+{
+    const ZydisAccessedFlags *f = in->z.cpu_flags;
+    bool native = tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in);
+
+    *reads = *writes = 0;
+    if (!native) {
+        *reads = FLAGS_ALL; /* the handler sees them */
+        return;
+    }
+    if (!f)
+        return;
+    *reads = fold(f->tested);
+    if (!may_keep_flags(in))
+        *writes = fold(f->modified | f->set_0 | f->set_1 | f->undefined);
+}
+
+/* flags_in of every instruction, from the end; flags are taken to be live wherever the block is left. */
+static void find_live_flags(struct tr *t)
+{
+    uint8_t live = FLAGS_ALL;
+
+    for (unsigned n = t->count; n-- > 0;) {
+        struct tr_insn *in = &t->j->insns[n];
+        uint8_t reads, writes;
+
+        flag_effects(t, in, &reads, &writes);
+        if (tr_flow_kind(t, in) >= FLOW_BRANCH)
+            live = FLAGS_ALL;
+        live = (uint8_t)((live & ~writes) | reads);
+        in->flags_in = live;
+    }
+}
+
+/* ---- decoding ---- */
+
+/* At most one page of code from host; fills insns. The first instruction may go on in the second page. */
+static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const uint8_t *second)
+{
+    struct jit *j = t->j;
+    uint64_t rip = b->rip;
+    unsigned offset = (unsigned)(rip & ~PAGE_MASK), at = 0;
+
+    while (t->count < JIT_INSNS && offset + at < PAGE_SIZE) {
+        struct tr_insn *in = &j->insns[t->count];
+        unsigned here = (unsigned)MIN(PAGE_SIZE - offset - at, 15);
+        uint8_t bytes[15];
+
+        code_cover(t->c, b->page, offset + at, here);
+        memcpy(bytes, host + at, here);
+        enum decode_result r = insn_decode_full(t->c, bytes, here, &in->i, &in->z, in->ops);
+        if (r == DECODE_MORE && here < 15 && t->count == 0 && second) {
+            code_cover(t->c, b->page2, 0, 15 - here);
+            memcpy(bytes + here, second, 15 - here);
+            r = insn_decode_full(t->c, bytes, 15, &in->i, &in->z, in->ops);
+        }
+        if (r == DECODE_MORE)
+            break;
+        in->rip = rip + at;
+        in->ends = r == DECODE_END && tr_flow_kind(t, in) != FLOW_BRANCH;
+        at += in->i.len;
+        t->count++;
+        if (in->ends)
+            break;
+    }
+    b->len = (uint16_t)at;
+}
+
+/* ---- emission ---- */
+
+static void callback(struct tr *t)
+{
+    struct jit_call *call = jit_alloc(t->j, sizeof(*call));
+
+    if (!call) {
+        t->hot.full = true;
+        return;
+    }
+    call->insn = t->in->i;
+    call->rip = t->in->rip;
+    call->ends = t->in->ends;
+    emit_mov_imm(&t->hot, H_TEMP, (uint64_t)(uintptr_t)call);
+    emit_call(&t->hot, t->j->callback);
+    t->vec_live = t->x87_live = false;
+}
+
+/* Polls as late as flags allow it without a detour, before the next jump backwards. */
+static bool poll_here(const struct tr *t, unsigned n)
+{
+    for (unsigned k = n; k < t->count; k++) {
+        if (k > n && !t->j->insns[k].flags_in)
+            return false; /* there is a better place */
+        if (tr_is_back_edge(&t->j->insns[k]) && tr_flow_kind(t, &t->j->insns[k]) != FLOW_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the jump backwards at n has been polled for by poll_here. */
+static bool polled(const struct tr *t, unsigned n)
+{
+    for (unsigned k = n + 1; k-- > 0;) {
+        if (!t->j->insns[k].flags_in)
+            return true;
+        if (k < n && tr_is_back_edge(&t->j->insns[k]))
+            return false;
+    }
+    return false;
+}
+
+static void emit_entry(struct tr *t, struct jit_block *b, unsigned slot, uint32_t id)
+{
+    struct emit *e = &t->hot;
+
+    emit_load(e, false, H_RCX, STATE(OFF_HOT(page) + (int32_t)slot * 4));
+    emit_lea(e, false, H_RCX, rm_mem(H_RCX, -(int32_t)id));
+    uint8_t *ok = emit_short(e, OP_JRCXZ);
+    emit_jmp(e, b->miss);
+    emit_patch8(e, ok);
+}
+
+static void emit_insn(struct tr *t)
+{
+    if (tr_flow_kind(t, t->in) != FLOW_NONE)
+        tr_flow(t);
+    else if (tr_generic_ok(t, t->in))
+        tr_generic(t);
+    else
+        callback(t);
+}
+
+static void emit_block(struct tr *t, struct jit_block *b)
+{
+    const struct tr_insn *last = &t->j->insns[t->count - 1];
+
+    b->miss = emit_rx(&t->cold);
+    emit_mov_imm(&t->cold, H_ADDR, b->rip);
+    emit_jmp(&t->cold, t->j->exit_jump);
+    while ((uintptr_t)t->hot.p & 15)
+        emit8(&t->hot, 0xcc);
+    b->entry = emit_rx(&t->hot);
+    emit_entry(t, b, b->slot, b->id);
+    if (b->page2 != UINT64_MAX)
+        emit_entry(t, b, b->slot2, b->id2);
+    b->body = emit_rx(&t->hot);
+    for (t->at = 0; t->at < t->count; t->at++) {
+        t->in = &t->j->insns[t->at];
+        if (!t->in->flags_in ? poll_here(t, t->at) : tr_is_back_edge(t->in) && !polled(t, t->at))
+            tr_poll(t);
+        emit_insn(t);
+    }
+    if (!last->ends)
+        tr_exit_to(t, t->code64 ? last->rip + last->i.len : (uint32_t)(last->rip + last->i.len));
+    while (emit_rx(&t->hot) < b->body + 5) /* room for the jump of a stale block */
+        emit8(&t->hot, 0xcc);
+}
+
+bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second)
+{
+    struct jit *j = c->jit;
+    struct tr t = {.c = c, .j = j, .mode = b->mode, .code64 = c->mode & MODE_CODE64,
+                   .block = b};
+    int64_t rx = j->rx - j->rw;
+
+    decode(&t, b, host, second);
+    b->bytes = t.count ? jit_alloc(j, b->len) : NULL;
+    if (!b->bytes)
+        return false;
+    for (unsigned n = 0, at = 0; n < t.count; at += j->insns[n++].i.len)
+        memcpy(b->bytes + at, j->insns[n].i.bytes, j->insns[n].i.len);
+    find_live_flags(&t);
+    t.hot = (struct emit){.p = j->rw + j->hot, .end = j->rw + j->hot_end, .rx = rx};
+    t.cold = (struct emit){.p = j->rw + j->cold, .end = j->rw + j->size, .rx = rx};
+    emit_block(&t, b);
+    if (t.hot.full || t.cold.full)
+        return false;
+    j->hot = (size_t)(t.hot.p - j->rw);
+    j->cold = (size_t)(t.cold.p - j->rw);
+    return true;
+}
