@@ -47,6 +47,11 @@ static void assign_size(struct pci_bus *pb, uint64_t want, uint64_t *next_io, ui
     }
 }
 
+unsigned fw_pirq_irq(unsigned pirq)
+{
+    return pirq_irqs[pirq];
+}
+
 void fw_pci_assign(struct pci_bus *pb, struct bus *bus)
 {
     uint64_t next_io = IO_FIRST, next_mem = MEM_FIRST;

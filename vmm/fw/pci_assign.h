@@ -8,4 +8,7 @@
  * 10 and 11, fills the interrupt line registers, and turns decoding on. All through configuration space. */
 void fw_pci_assign(struct pci_bus *pb, struct bus *bus);
 
+/* The ISA interrupt to which PIRQ n (0-3) is steered. */
+unsigned fw_pirq_irq(unsigned pirq);
+
 #endif

@@ -3,12 +3,16 @@
 
 #include "vmm/dev/platform/fwcfg.h"
 #include "vmm/fw/boot.h"
+#include "vmm/fw/mptable.h"
 
 /* Direct boot: layout of the BIOS area, where operating systems search on 16-byte boundaries. */
 #define DIRECT_ACPI    0xe0000u
 #define DIRECT_RSDP    0xf0000u
 #define DIRECT_ANCHOR  0xf0040u
+#define DIRECT_MP      0xf0080u
+#define DIRECT_MPTABLE (DIRECT_MP + MP_POINTER_SIZE)
 #define DIRECT_SMBIOS  0xf1000u
+_Static_assert(DIRECT_MPTABLE + MP_TABLE_MAX <= DIRECT_SMBIOS, "room for the MP table");
 /* BIOS data area: segment of the EBDA, KiB of conventional memory. */
 #define BDA_EBDA       0x40eu
 #define BDA_MEMORY     0x413u
@@ -63,8 +67,8 @@ void fw_tables_fwcfg(const struct fw_tables_cfg *cfg, const struct mem *mem, str
 uint64_t fw_tables_direct(const struct fw_tables_cfg *cfg, struct mem *mem)
 {
     struct acpi_tables acpi;
-    struct buf smbios = BUF_INIT;
-    uint8_t anchor[SMBIOS_ANCHOR_SIZE], bda[4];
+    struct buf smbios = BUF_INIT, mp = BUF_INIT;
+    uint8_t anchor[SMBIOS_ANCHOR_SIZE], pointer[MP_POINTER_SIZE], bda[4];
 
     acpi_build(&cfg->acpi, &acpi);
     acpi_place(&acpi, DIRECT_ACPI);
@@ -76,6 +80,11 @@ uint64_t fw_tables_direct(const struct fw_tables_cfg *cfg, struct mem *mem)
     mem_write(mem, DIRECT_SMBIOS, smbios.data, smbios.len);
     mem_write(mem, DIRECT_ANCHOR, anchor, sizeof(anchor));
     buf_free(&smbios);
+
+    mptable_build(cfg->acpi.cpus, DIRECT_MPTABLE, &mp, pointer);
+    mem_write(mem, DIRECT_MPTABLE, mp.data, mp.len);
+    mem_write(mem, DIRECT_MP, pointer, sizeof(pointer));
+    buf_free(&mp);
 
     st_le16(bda, 0x9fc0);
     mem_write(mem, BDA_EBDA, bda, 2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ACPI and SMBIOS tables of a machine, by the way they reach the guest. */
+/* ACPI, SMBIOS and MP tables of a machine, by the way they reach the guest. */
 #ifndef VMDECK_FW_TABLES_H
 #define VMDECK_FW_TABLES_H
 

@@ -5,6 +5,7 @@
 
 #include "vmm/fw/acpi.h"
 #include "vmm/fw/aml.h"
+#include "vmm/fw/mptable.h"
 #include "vmm/fw/pci_assign.h"
 #include "vmm/fw/smbios.h"
 #include "vmm/fw/tables.h"
@@ -142,6 +143,43 @@ static void test_smbios(void **state)
     buf_free(&b);
 }
 
+/* MP 1.4 ch. 4: sizes of the entries, in the order of their types. */
+static void check_mptable(const uint8_t *p, unsigned cpus)
+{
+    static const uint8_t sizes[] = {20, 8, 8, 8, 8};
+    unsigned seen[5] = {0}, len = ld_le16(p + 4), at = 44, boot = 0;
+    uint32_t isa_pins = 0;
+
+    assert_memory_equal(p, "PCMP", 4);
+    assert_true(len <= MP_TABLE_MAX);
+    assert_int_equal(sum(p, len), 0);
+    for (unsigned n = ld_le16(p + 34); n > 0; n--) {
+        const uint8_t *e = p + at;
+
+        assert_in_range(e[0], 0, 4);
+        if (e[0] == 0) {
+            assert_int_equal(e[1], seen[0]);
+            boot += e[3] >> 1 & 1;
+        } else if (e[0] == 3 && e[4] == 1) { /* ISA: pins are free or have one source */
+            assert_false(isa_pins & BIT(e[7]));
+            isa_pins |= BIT(e[7]);
+        } else if (e[0] == 3) {
+            assert_true(e[7] == 10 || e[7] == 11);
+            assert_int_equal(e[7], fw_pirq_irq(pci_intx_pirq(e[5] >> 2 << 3, e[5] & 3)));
+        }
+        seen[e[0]]++;
+        at += sizes[e[0]];
+    }
+    assert_int_equal(at, len);
+    assert_int_equal(seen[0], cpus);
+    assert_int_equal(boot, 1);
+    assert_int_equal(seen[1], 2);
+    assert_int_equal(seen[2], 1);
+    assert_int_equal(seen[3], 32 * 4 + 13);
+    assert_int_equal(seen[4], 2);
+    assert_int_equal(isa_pins, 0xf3fe); /* not 0, 10, 11 */
+}
+
 static void test_direct(void **state)
 {
     struct devtest t;
@@ -155,7 +193,29 @@ static void test_direct(void **state)
     assert_int_equal(sum(b, 20), 0);
     mem_read(t.mem, 0xf0040, b, 31);
     assert_memory_equal(b, "_SM_", 4);
+    mem_read(t.mem, 0xf0080, b, 16);
+    assert_memory_equal(b, "_MP_", 4);
+    uint8_t mp[MP_TABLE_MAX];
+    mem_read(t.mem, ld_le32(b + 4), mp, sizeof(mp));
+    check_mptable(mp, cfg.acpi.cpus);
     dt_fini(&t);
+}
+
+static void test_mptable(void **state)
+{
+    uint8_t pointer[MP_POINTER_SIZE];
+
+    (void)state;
+    for (unsigned cpus = 1; cpus <= 64; cpus += 63) {
+        struct buf b = BUF_INIT;
+
+        mptable_build(cpus, 0x12345670, &b, pointer);
+        check_mptable((const uint8_t *)b.data, cpus);
+        assert_memory_equal(pointer, "_MP_", 4);
+        assert_int_equal(ld_le32(pointer + 4), 0x12345670);
+        assert_int_equal(sum(pointer, sizeof(pointer)), 0);
+        buf_free(&b);
+    }
 }
 
 static void test_aml_lengths(void **state)
@@ -241,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_acpi_placed),
         cmocka_unit_test(test_acpi_script),
         cmocka_unit_test(test_smbios),
+        cmocka_unit_test(test_mptable),
         cmocka_unit_test(test_direct),
         cmocka_unit_test(test_aml_lengths),
         cmocka_unit_test(test_pci_assign),
