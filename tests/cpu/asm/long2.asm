@@ -1,12 +1,11 @@
 ; SPDX-License-Identifier: GPL-2.0-or-later
 ; Long mode, second part: call gates, far pointers of 64 bits, segment pushes, SYSEXIT, user code in
-; compatibility mode, UMIP, INVPCID, 1 GiB pages, NMI blocking until IRET, 5-level paging.
+; compatibility mode, UMIP, INVPCID, 1 GiB pages, 5-level paging.
 %include "lib.inc"
 %include "pm32.inc"
 %include "lm64.inc"
 
 %define S(n) (TESTSEL + (n) * 8)
-%define APIC 0xfee00000
 far32:  dd 0
         dw S(0) | 3
 align 8
@@ -15,7 +14,6 @@ far64:  dq 0
 features7b: dd 0
 features7c: dd 0
 gate_ran: dd 0
-nmis:   dd 0
 invdesc: dq 0, 0
 bits 64
 
@@ -36,19 +34,6 @@ gate_same:
         CHECK_EQ 0x110, dword [rsp + 8], CODE64
         inc dword [gate_ran]
         o64 retf
-
-nmi_handler:
-        push rax
-        inc dword [nmis]
-        cmp dword [nmis], 1
-        jne .out
-        mov edi, APIC + 0x300
-        mov dword [rdi], 0x44400 ; another one to itself stays pending until IRET
-        nop
-        nop
-        CHECK_EQ 0x120, dword [nmis], 1
-.out:   pop rax
-        iretq
 
 sysenter_entry:
         mov eax, [sysexit_kind]
@@ -303,20 +288,6 @@ sysexit_64_done:
         mov cr3, rax
         FAULTS 0x39, 14, 9, mov eax, [rbx]
 .no_1g:
-; the page of the APIC, uncached, for the NMI
-        mov qword [PDPT + 24], (PD + 0x4000) | 3
-        mov dword [PD + 0x4000 + 503 * 8], 0xfee00000 | 0x9b
-        mov dword [PD + 0x4000 + 503 * 8 + 4], 0
-        mov rax, cr3
-        mov cr3, rax
-        GATE64 2, nmi_handler, 0x8e, 1          ; on an IST stack: a nested NMI would corrupt it
-        mov edi, APIC + 0xf0
-        mov dword [rdi], 0x1ff
-        mov edi, APIC + 0x300
-        mov dword [rdi], 0x44400                ; NMI to itself
-        nop
-        nop
-        CHECK_EQ 0x40, dword [nmis], 2
 ; 5-level paging
         test dword [features7c], 1 << 16
         jz .done
