@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Virtio devices under a driver that does anything: the input is a program of ring writes, register
- * accesses, kicks, frames from the network and moments for the back ends. The first byte chooses
- * the device, the second the features. One machine serves all inputs, as a device must come out of
+ * and configuration accesses, kicks, doorbells, frames from the network and moments for the back ends. The first
+ * byte chooses the device, the second the features. One machine serves all inputs, as a device must come out of
  * any of them by a reset. */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define BUFFERS 0x20000u
 #define QUEUE   16
 #define QUEUES  2
+#define QUEUES_MAX 8 /* of all devices */
 #define DISK    (256 * KIB)
 
 static struct {
@@ -35,6 +36,10 @@ static struct {
     struct input_hub *hub;
     int peer;
     struct dev *devs[5];
+    struct {
+        uint64_t address;
+        int fd;
+    } bells[QUEUES_MAX];
 } m;
 
 /* ---- the program ---- */
@@ -91,6 +96,42 @@ static void must(bool ok)
         abort();
 }
 
+/* An accelerator that takes everything: whoever deletes a doorbell must have it. */
+static bool ioeventfd(void *opaque, bool pio, uint64_t address, unsigned size, int fd, bool on)
+{
+    unsigned i = 0;
+
+    (void)opaque;
+    (void)size;
+    must(!pio && fd > 0);
+    while (i < QUEUES_MAX && m.bells[i].fd != (on ? 0 : fd))
+        i++;
+    must(i < QUEUES_MAX && (on || m.bells[i].address == address));
+    m.bells[i].address = address;
+    m.bells[i].fd = on ? fd : 0;
+    return true;
+}
+
+static bool irqfd(void *opaque, int fd, uint64_t address, uint32_t data, bool on)
+{
+    (void)opaque;
+    (void)address;
+    (void)data;
+    (void)on;
+    must(fd > 0);
+    return true;
+}
+
+static const struct bus_host_ops host_ops = {.ioeventfd = ioeventfd, .irqfd = irqfd};
+
+static void ring_doorbell(unsigned n)
+{
+    const uint64_t one = 1;
+
+    if (m.bells[n].fd)
+        must(write(m.bells[n].fd, &one, sizeof(one)) == sizeof(one));
+}
+
 static struct dev *add(unsigned n, const char *cls)
 {
     struct err e;
@@ -117,6 +158,7 @@ static void machine(void)
     m.env.mem = mem_new(RAM, &e);
     must(m.env.mem && fd >= 0 && ftruncate(fd, DISK) == 0);
     m.env.bus = bus_new(m.env.mem);
+    bus_set_host(m.env.bus, &host_ops, NULL);
     m.env.pci = pci_bus_new(m.env.bus);
     m.env.clock = clock_new(NULL, NULL, true);
     m.env.loop = loop_new(&e);
@@ -173,6 +215,17 @@ static void start(unsigned devfn, uint8_t features)
     set(0x14, 15, 1);
 }
 
+static void config_any(struct input *in, unsigned devfn, unsigned how)
+{
+    unsigned reg = byte(in), size = how == 1 ? 1 : how == 2 ? 2 : 4;
+    uint32_t address = BIT(31) | devfn << 8 | (reg & 0xfc);
+
+    if (how)
+        pci_config_write(m.env.pci, address, reg & 3 & ~(size - 1), (uint32_t)number(in, size), size);
+    else
+        pci_config_read(m.env.pci, address, 0, 4);
+}
+
 static void network(struct input *in)
 {
     uint8_t frame[2048] = {0};
@@ -183,7 +236,7 @@ static void network(struct input *in)
     }
 }
 
-static void step(struct input *in)
+static void step(struct input *in, unsigned devfn)
 {
     static uint16_t avail[QUEUES];
     uint8_t op = byte(in);
@@ -213,7 +266,14 @@ static void step(struct input *in)
         poke(ring + 0x402, ++avail[q], 2);
         set(0x3000 + 4 * q, q, 2);
         break;
-    case 5: avail[q] = (uint16_t)number(in, 2); break;
+    case 5:
+        if (op & 0x80)
+            ring_doorbell(op >> 4 & 7);
+        else if (op & 0x40) /* of 1, 2 or 4 bytes; BARs and the window among them */
+            config_any(in, devfn, op >> 4 & 3);
+        else
+            avail[q] = (uint16_t)number(in, 2);
+        break;
     case 6: poke(RINGS + number(in, 2) % (QUEUES * RING), number(in, 8), 8); break;
     case 7: set(byte(in) % 0x40, number(in, 4), 1u << (op >> 5 & 3)); break;
     case 8: set(0x2000 + byte(in), number(in, 4), 1u << (op >> 5 & 3)); break;
@@ -245,7 +305,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* slots are given in order */
     start(n << 3, byte(&in));
     for (unsigned steps = 0; in.p < in.end && steps < 4096; steps++)
-        step(&in);
+        step(&in, n << 3);
     dev_reset(d); /* waits for the disk */
     input_hub_event(m.hub, &(struct input_event){.type = INPUT_RELEASE_ALL});
     return 0;
