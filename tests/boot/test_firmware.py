@@ -4,7 +4,7 @@
 keys through VNC."""
 import os
 
-from vmtest import Home, case, finish, media, report, vncprobe
+from vmtest import Failure, Home, case, finish, media, report, vncprobe
 
 ISO = media("grub/usr/lib/grub-rescue/grub-rescue-cdrom.iso")
 
@@ -21,6 +21,17 @@ def grub(accel, seconds):
             home.wait_screen("grub", r"\n.*\*GNU \(aka GNU/Hurd\)", seconds)
             vncprobe(home, "grub", "--keys", "Up")
             home.wait_screen("grub", r"\n.*\*GNU/Linux", seconds)
+        with case("console --screen shows the menu and takes keys, under %s" % accel), \
+                home.terminal("console", "grub", "--screen") as (proc, console):
+            console.expect(r"\^\] .*leave", 20)
+            console.expect(r"GNU GRUB +version", 20)
+            console.send("\x1bOB")
+            home.wait_screen("grub", r"\n.*\*GNU \(aka GNU/Hurd\)", seconds)
+            console.send("\x1bOA\x1dq")
+            console.expect("the VM goes on", 20)
+            proc.wait(20)
+            if proc.returncode != 0:
+                raise Failure("status %d" % proc.returncode)
 
 
 def virtio_disk(accel, seconds):

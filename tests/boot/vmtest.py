@@ -3,16 +3,20 @@
 
 Nothing here sleeps for a fixed time to let something happen: every wait is for a condition, with a limit."""
 import contextlib
+import fcntl
 import http.server
 import os
+import pty
 import re
 import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 
@@ -186,6 +190,21 @@ class Home:
         finally:
             proc.kill()
             proc.wait()
+
+    @contextlib.contextmanager
+    def terminal(self, *args):
+        """`vmdeck ...` on a pseudo-terminal of 80x24: yields (process, console)."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+        proc = subprocess.Popen([VMDECK, *args], env=self.env, stdin=slave, stdout=slave, stderr=slave,
+                                start_new_session=True)
+        try:
+            yield proc, Console(master, master)
+        finally:
+            proc.kill()
+            proc.wait()
+            os.close(slave)
+            os.close(master)
 
     def screen(self, name):
         """The text screen, "" while there is none."""

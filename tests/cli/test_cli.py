@@ -38,6 +38,8 @@ TABLE = [
     (["info", "none"], 3, "", r'there is no VM "none"'),
     (["rm", "-y", "none"], 3, "", r'there is no VM "none"'),
     (["console", "none"], 3, "", r'there is no VM "none"'),
+    (["console", "none", "--screen"], 3, "", r'there is no VM "none"'),
+    (["console", "none", "--screen", "--port", "2"], 2, "", r"exclude each other"),
     (["logs", "none"], 3, "", r'there is no VM "none"'),
     (["start", "../etc"], 5, "", r"name"),
     (["create", "UPPER"], 5, "", r"name"),

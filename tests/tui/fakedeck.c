@@ -4,7 +4,8 @@
  * for byte.
  *
  * FAKE_RUNNING="web db:paused old:crashed" gives states; FAKE_SLOW=1 makes starting and stopping
- * take a second; FAKE_GRAPHICS=name has that VM in a graphics mode. */
+ * take a second; FAKE_GRAPHICS=name has that VM in a graphics mode. "fakedeck console NAME" is
+ * "vmdeck console NAME --screen". */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -409,12 +410,17 @@ int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
 
+    read_environment();
+    if (argc == 3 && !strcmp(argv[1], "console")) {
+        tui_console(argv[2], &e);
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!tui_option(argv[i] + 2, argv[i + 1], &e)) {
             fprintf(stderr, "%s\n", e.msg);
             return 2;
         }
     }
-    read_environment();
     return tui_main();
 }

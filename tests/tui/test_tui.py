@@ -497,6 +497,19 @@ def test_console(home):
         select(s, "web")
         s.keys("c")
         s.golden("console-graphics", "graphics, 1024x768")
+    with case("console alone"), Screen(home, env=RUNNING, args=["console", "web"]) as s:
+        s.golden("console", "^login:")
+        s.type("ls")
+        s.keys("Enter")
+        s.expect(r"login: ls<ret>")
+        s.keys("C-]", "?")
+        s.expect("Console, after")
+        s.keys("q", "C-]", "q")
+        s.expect("Left the console; the VM goes on")
+        s.expect("exit status 0\nicanon echo")
+    with case("console alone of a VM that does not run"), Screen(home, args=["console", "web"]) as s:
+        s.expect("The VM has ended")
+        s.expect("exit status 0\nicanon echo")
     with case("console of a VM that ends"), open_list(home) as s:
         select(s, "web")
         s.keys("c")

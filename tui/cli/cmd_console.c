@@ -13,6 +13,7 @@
 
 #include "tui/cli/cli.h"
 #include "tui/client/client.h"
+#include "tui/screens/tui.h"
 #include "vmm/base/alloc.h"
 #include "vmm/base/fd.h"
 #include "vmm/ctl/paths.h"
@@ -22,6 +23,7 @@
 const struct cli_opt opts_console[] = {
     {"serial", 0, NULL, "The serial port (the default)."},
     {"port", 0, "N", "Which one: 1 for COM1, 2 for COM2."},
+    {"screen", 0, NULL, "The text screen and the keyboard instead."},
     {0},
 };
 const struct cli_opt opts_logs[] = {
@@ -104,12 +106,30 @@ static void copy(struct console *c)
     }
 }
 
+/* A VM that does not run is said so before the terminal changes. */
+static int console_screen(const char *name, struct err *e)
+{
+    struct client *c = client_connect(name, e);
+
+    if (c) {
+        client_close(c);
+        tui_console(name, e); /* returns only on failure */
+    }
+    return 1;
+}
+
 int cmd_console(const struct cli_args *a, struct err *e)
 {
     struct console c = {.tty = isatty(STDIN_FILENO)};
     struct termios saved, raw;
     long port = 1;
 
+    if (cli_flag(a, "screen") && (cli_flag(a, "serial") || cli_value(a, "port"))) {
+        err_set(e, ERR_USAGE, "--screen and a serial port exclude each other");
+        return 1;
+    }
+    if (cli_flag(a, "screen"))
+        return console_screen(a->words[0], e);
     if (!cli_number(a, "port", 1, 2, &port, e))
         return 1;
     c.sock = client_serial(a->words[0], (unsigned)port - 1, e);

@@ -27,6 +27,7 @@ struct console {
     bool has_port[2];
     enum pane pane;
     bool prefix, chosen; /* chosen: the user picked the pane */
+    bool *ended;         /* set when the VM ends; NULL when another screen is below */
     int top;             /* first visible row of the guest's screen */
     bool follow_cursor;
     struct text_screen screen;
@@ -454,6 +455,12 @@ static void tick(struct view *v)
     for (unsigned i = 0; i < 2; i++)
         if (c->ports[i])
             serial_tick(c->ports[i]);
+    if (!c->ended)
+        return;
+    deck_tick(); /* for the bottom line; elsewhere the list does it */
+    *c->ended = link_ended(c->link);
+    if (*c->ended)
+        app_quit();
 }
 
 static void close_console(struct view *v)
@@ -489,7 +496,7 @@ static const struct view_ops console_view = {
 /* Which ports exist and the keyboard's layout come from vm.yaml, read by a job. */
 struct open_job {
     char name[64], layout[24];
-    bool has_port[2];
+    bool has_port[2], *ended;
 };
 
 static void open_work(void *arg)
@@ -518,6 +525,7 @@ static void open_done(void *arg)
 
     str_copy(c->name, sizeof(c->name), j->name);
     memcpy(c->has_port, j->has_port, sizeof(c->has_port));
+    c->ended = j->ended;
     c->follow_cursor = true;
     c->link = link_new(j->name, j->layout);
     x_free(j);
@@ -533,4 +541,14 @@ void screen_console_open(const char *name)
 
     str_copy(j->name, sizeof(j->name), name);
     job_run(open_work, open_done, j);
+}
+
+void screen_console_only(const char *name, bool *ended)
+{
+    struct open_job *j = X_NEW(struct open_job);
+
+    str_copy(j->name, sizeof(j->name), name);
+    j->ended = ended;
+    open_work(j);
+    open_done(j);
 }

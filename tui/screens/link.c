@@ -28,7 +28,7 @@ struct link {
     /* under mutex */
     struct order *first, **last;
     size_t queued;
-    bool stop, watched, have_screen;
+    bool stop, watched, have_screen, ended;
     struct text_screen screen;
     char message[600];
     int64_t active_until; /* polls fast until then */
@@ -47,6 +47,7 @@ static void publish_error(struct link *l, const struct err *e)
     pthread_mutex_lock(&l->mutex);
     bool changed = l->have_screen || strcmp(l->message, e->msg) != 0;
     l->have_screen = false;
+    l->ended = e->code == ERR_STATE || e->code == ERR_NOENT;
     str_copy(l->message, sizeof(l->message), e->msg);
     pthread_mutex_unlock(&l->mutex);
     if (changed)
@@ -127,6 +128,7 @@ static bool poll_screen(struct link *l, struct client *c, struct text_screen *sc
     if (changed) {
         l->screen = *screen;
         l->have_screen = true;
+        l->ended = false;
         l->message[0] = '\0';
         l->active_until = clock_now_ns() + NS_PER_S;
     }
@@ -272,6 +274,14 @@ bool link_screen(struct link *l, struct text_screen *out, char *message, size_t 
     str_copy(message, size, l->message);
     pthread_mutex_unlock(&l->mutex);
     return have;
+}
+
+bool link_ended(struct link *l)
+{
+    pthread_mutex_lock(&l->mutex);
+    bool ended = l->ended;
+    pthread_mutex_unlock(&l->mutex);
+    return ended;
 }
 
 void link_watch(struct link *l, bool on)

@@ -17,6 +17,8 @@ void link_key(struct link *l, const char *combo);
 bool link_type(struct link *l, const char *utf8);
 /* Copies the latest screen; false when there is none, with why in message ("" while connecting). */
 bool link_screen(struct link *l, struct text_screen *out, char *message, size_t size);
+/* The VM does not run (any more). */
+bool link_ended(struct link *l);
 /* Whether the screen is being looked at; polls rarely when not. */
 void link_watch(struct link *l, bool on);
 

@@ -13,6 +13,8 @@ void screen_edit_open(const char *name);
 /* $EDITOR on vm.yaml; takes the terminal until it ends. */
 void screen_edit_yaml(const char *name);
 void screen_console_open(const char *name);
+/* The same with nothing below it: when the VM ends, *ended is set and the program left. Reads vm.yaml at once. */
+void screen_console_only(const char *name, bool *ended);
 void screen_log_open(const char *name);
 void screen_host_open(void);
 /* How to reach the VM's screen with a viewer. */

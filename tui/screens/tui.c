@@ -77,38 +77,73 @@ static int log_file(void)
     return fd;
 }
 
-int tui_main(void)
+/* Takes the terminal and standard error; *saved is what give_back wants. */
+static bool take(int *saved, struct err *e)
 {
-    struct err e = ERR_INIT;
-    int saved = -1, log;
+    int log;
 
-    if (!app_start(color, charset, &e)) {
-        fprintf(stderr, "vmdeck: %s\n", e.msg);
-        if (e.hint[0])
-            fprintf(stderr, "vmdeck: %s\n", e.hint);
-        return err_exit_status(e.code);
-    }
+    if (!app_start(color, charset, e))
+        return false;
+    *saved = -1;
     log = log_file();
     if (log >= 0) {
-        saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        *saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
         dup2(log, STDERR_FILENO);
         close(log);
     }
     log_init("tui", STDERR_FILENO, LOG_INFO);
-    deck_probe();
-    screen_list_open();
-    app_run();
+    return true;
+}
 
-    unsigned running = deck_running();
+static void give_back(int saved)
+{
     app_stop();
     if (saved >= 0) {
         dup2(saved, STDERR_FILENO);
         close(saved);
     }
+}
+
+/* Jobs may still be inside client calls: their memory ends with the process. */
+static _Noreturn void leave(void)
+{
+    fflush(stdout);
+    _exit(0);
+}
+
+int tui_main(void)
+{
+    struct err e = ERR_INIT;
+    int saved;
+
+    if (!take(&saved, &e)) {
+        fprintf(stderr, "vmdeck: %s\n", e.msg);
+        if (e.hint[0])
+            fprintf(stderr, "vmdeck: %s\n", e.hint);
+        return err_exit_status(e.code);
+    }
+    deck_probe();
+    screen_list_open();
+    app_run();
+
+    unsigned running = deck_running();
+    give_back(saved);
     if (running)
         printf("%u VM%s running. See %s with 'vmdeck ls'.\n", running,
                running == 1 ? " keeps" : "s keep", running == 1 ? "it" : "them");
-    fflush(stdout);
-    /* jobs may still be inside client calls: their memory ends with the process */
-    _exit(0);
+    leave();
+}
+
+bool tui_console(const char *name, struct err *e)
+{
+    bool ended = false;
+    int saved;
+
+    if (!take(&saved, e))
+        return false;
+    screen_console_only(name, &ended);
+    app_run();
+    give_back(saved);
+    fprintf(stderr, "%s\n", ended ? "The VM has ended." : "Left the console; the VM goes on.");
+    leave();
 }

@@ -11,5 +11,8 @@
 bool tui_option(const char *name, const char *value, struct err *e);
 /* Runs until the user leaves; returns the exit status. VMs keep running. */
 int tui_main(void);
+/* The console of one running VM, with its screen in front, until the user leaves it or the VM ends;
+ * then the process exits. Returns, false, only when the terminal cannot be used. */
+bool tui_console(const char *name, struct err *e);
 
 #endif
