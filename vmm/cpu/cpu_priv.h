@@ -101,6 +101,7 @@ struct jit_hot {
     uint32_t tlb_offset_mask;  /* byte offset of a slot */
     _Atomic uint32_t attention; /* not 0: leave translated code soon */
     uint32_t vec_absent, x87_absent; /* not 0: the guest's registers are in x86_state, else in the host's */
+    uint64_t addend[8];        /* of groups of accesses in the block */
     uint32_t link, site;       /* the exit that was taken */
     uint32_t mxcsr_host;
     uint32_t page[JIT_PAGES];  /* identities of mapped code pages, by slot */

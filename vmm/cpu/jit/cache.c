@@ -282,9 +282,26 @@ static struct jit_block **bucket(struct jit *j, uint64_t rip, uint32_t mode)
     return &j->hash[h >> (64 - JIT_HASH_BITS)];
 }
 
+static unsigned heat_index(uint64_t rip, uint32_t mode)
+{
+    return (unsigned)((rip ^ mode << 5) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - JIT_HEAT_BITS));
+}
+
+#define GROUP_FAILURES 16
+
+void jit_group_failed(struct cpu *c, struct jit_block *b)
+{
+    if (++b->failures < GROUP_FAILURES || b->useless)
+        return;
+    c->jit->alone[heat_index(b->rip, b->mode)] = 1;
+    b->useless = true;
+    if (b->live)
+        kill_block(c->jit, b);
+}
+
 static bool is_hot(struct jit *j, uint64_t rip, uint32_t mode, unsigned limit)
 {
-    uint8_t *heat = &j->heat[(rip ^ mode << 5) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - JIT_HEAT_BITS)];
+    uint8_t *heat = &j->heat[heat_index(rip, mode)];
 
     if (++*heat < limit)
         return false;
@@ -311,7 +328,8 @@ static struct jit_block *make_block(struct cpu *c, const struct where *w)
     if (!p)
         return NULL;
     *b = (struct jit_block){.rip = w->rip, .page = w->page, .page2 = UINT64_MAX, .mode = w->mode, .id = p->id,
-                            .slot = page_slot(linear, w->global), .global = w->global, .live = true};
+                            .slot = page_slot(linear, w->global), .global = w->global, .live = true,
+                            .alone = w->mode & JM_ALONE || j->alone[heat_index(w->rip, w->mode)]};
     if (w->second) {
         struct code_page *p2 = code_page(j, linear + PAGE_SIZE, w->page2, user, w->global2);
         if (!p2)
@@ -389,7 +407,7 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
             p = &b->hash_next;
             continue;
         }
-        if (!b->live && !revive(c, b, w.host, w.second)) {
+        if (!b->live && (b->useless || !revive(c, b, w.host, w.second))) {
             *p = b->hash_next;
             uint64_t generation = j->generation;
             struct jit_block *new = add_block(c, &w);
@@ -409,7 +427,7 @@ static void link_to(struct jit *j, const struct jit_link *l, const struct jit_bl
     const uint8_t *target = (b->rip & PAGE_MASK) == (l->from->rip & PAGE_MASK) && b->page2 == UINT64_MAX ? b->body : b->entry;
     struct emit e = {.p = l->after, .rx = j->rx - j->rw};
 
-    if (!l->from->live) /* its first bytes are the jump that diverts it */
+    if (!l->after || !l->from->live) /* its first bytes are the jump that diverts it */
         return;
     emit_patch32(&e, l->after, target);
 }
@@ -443,7 +461,8 @@ enum jit_result jit_run(struct cpu *c)
         j->jumps_mode[c->mmu] = mode;
     }
     for (;;) {
-        struct jit_block *b = lookup(c, mode);
+        bool alone = link < LINK_JUMP && generation == j->generation && j->links[link].alone;
+        struct jit_block *b = lookup(c, mode | (alone ? JM_ALONE : 0));
 
         if (!b)
             return JIT_COLD;
@@ -473,14 +492,14 @@ enum jit_result jit_run(struct cpu *c)
 
 void jit_quiet(struct cpu *c)
 {
-    atomic_store(&c->hot.jump_select, JUMP_SELECT);
     atomic_store(&c->hot.attention, 0);
+    atomic_store(&c->hot.jump_select, JUMP_SELECT);
 }
 
 void jit_ask_attention(struct cpu *c)
 {
+    atomic_store(&c->hot.jump_select, 0); /* the other way round than jit_quiet: both must not be lost */
     atomic_store(&c->hot.attention, 1);
-    atomic_store(&c->hot.jump_select, 0);
 }
 
 /* ---- life ---- */

@@ -88,8 +88,7 @@ bool tr_is_back_edge(const struct tr_insn *in)
 
 /* ---- ways out ---- */
 
-/* A cold stub that leaves for rip; links[] remembers the jump to it. Returns where it is. */
-static const uint8_t *exit_stub(struct tr *t, uint8_t *after, uint64_t rip)
+const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alone)
 {
     struct jit *j = t->j;
     const uint8_t *stub = emit_rx(&t->cold);
@@ -100,7 +99,7 @@ static const uint8_t *exit_stub(struct tr *t, uint8_t *after, uint64_t rip)
     }
     emit_mov_imm(&t->cold, H_TEMP, j->link_count);
     emit_jmp(&t->cold, j->exit_link);
-    j->links[j->link_count++] = (struct jit_link){.after = after, .rip = rip, .from = t->block};
+    j->links[j->link_count++] = (struct jit_link){.after = after, .rip = rip, .alone = alone, .from = t->block};
     return stub;
 }
 
@@ -108,14 +107,14 @@ void tr_exit_to(struct tr *t, uint64_t rip)
 {
     uint8_t *after = emit_jmp_forward(&t->hot);
 
-    emit_patch32(&t->hot, after, exit_stub(t, after, rip));
+    emit_patch32(&t->hot, after, tr_exit_stub(t, after, rip, false));
 }
 
 static void exit_if(struct tr *t, unsigned cond, uint64_t rip)
 {
     uint8_t *after = emit_jcc_forward(&t->hot, cond);
 
-    emit_patch32(&t->hot, after, exit_stub(t, after, rip));
+    emit_patch32(&t->hot, after, tr_exit_stub(t, after, rip, false));
 }
 
 void tr_poll(struct tr *t)
@@ -168,16 +167,24 @@ static void move_rsp(struct tr *t, int32_t by)
     emit_lea(&t->hot, t->code64, H_GRSP, rm_mem(H_GRSP, by));
 }
 
-/* The checked operand below the top of the stack; its linear address is in H_ADDR. H_TEMP is free. */
+/* The checked operand below the top of the stack. H_TEMP is free. */
 static struct rm push_slot(struct tr *t)
 {
-    emit_lea(&t->hot, t->code64, H_ADDR, rm_mem(H_GRSP, -(int32_t)word(t)));
-    return tr_check(t, H_ADDR, word(t), TLB_WRITE);
+    struct tr_place p = tr_stack_place(t, X86_RSP, -(int32_t)word(t));
+
+    return tr_memory(t, &p, 1, word(t), TLB_WRITE, false);
+}
+
+static struct rm top_slot(struct tr *t, unsigned base)
+{
+    struct tr_place p = tr_stack_place(t, base, 0);
+
+    return tr_memory(t, &p, 1, word(t), TLB_READ, false);
 }
 
 static void pushed(struct tr *t)
 {
-    emit_load(&t->hot, true, H_GRSP, rm_reg(H_ADDR));
+    move_rsp(t, -(int32_t)word(t));
 }
 
 static void push_reg(struct tr *t, unsigned host)
@@ -218,8 +225,10 @@ static void load_operand(struct tr *t, unsigned scratch)
     const struct insn *i = &t->in->i;
     struct emit *e = &t->hot;
 
+    struct tr_place p = tr_operand_place(t->in);
+
     if (i->flags & INSN_MEM)
-        emit_load(e, t->code64, scratch, tr_check(t, tr_address(t), word(t), TLB_READ));
+        emit_load(e, t->code64, scratch, tr_memory(t, &p, 0, word(t), TLB_READ, false));
     else if (jit_host_reg[i->rm] != H_NONE)
         emit_load(e, t->code64, scratch, rm_reg(jit_host_reg[i->rm]));
     else
@@ -243,7 +252,7 @@ static void do_push(struct tr *t)
 
 static void do_pop(struct tr *t)
 {
-    struct rm slot = tr_check(t, H_GRSP, word(t), TLB_READ);
+    struct rm slot = top_slot(t, X86_RSP);
     unsigned host = jit_host_reg[t->in->i.rm];
 
     emit_load(&t->hot, t->code64, host != H_NONE ? host : H_TEMP, slot);
@@ -254,7 +263,7 @@ static void do_pop(struct tr *t)
 
 static void do_leave(struct tr *t)
 {
-    struct rm slot = tr_check(t, H_RBP, word(t), TLB_READ);
+    struct rm slot = top_slot(t, X86_RBP);
 
     emit_lea(&t->hot, t->code64, H_GRSP, rm_mem(H_RBP, (int32_t)word(t)));
     emit_load(&t->hot, t->code64, H_RBP, slot);
@@ -292,7 +301,7 @@ static void do_call(struct tr *t)
 
 static void do_ret(struct tr *t)
 {
-    struct rm slot = tr_check(t, H_GRSP, word(t), TLB_READ);
+    struct rm slot = top_slot(t, X86_RSP);
     int32_t extra = t->in->i.opcode == 0xc2 ? (uint16_t)t->in->i.imm : 0;
 
     emit_load(&t->hot, t->code64, H_ADDR, slot);

@@ -466,19 +466,17 @@ static unsigned count_scratch(const struct gen *g)
 static void memory_operand(struct gen *g)
 {
     struct tr *t = g->t;
-    bool write = is_written(g->mem);
-    unsigned va = tr_address(t);
+    struct tr_place p = tr_operand_place(g->in);
 
-    if (is_x87(&g->in->z) && va != H_ADDR) /* for the data pointer */
-        emit_load(&t->hot, true, H_ADDR, rm_reg(va)), va = H_ADDR;
-    g->x.rm = tr_check(t, va, g->mem->size / 8, write ? TLB_WRITE : TLB_READ);
+    /* the data pointer of x87 wants the address itself */
+    g->x.rm = tr_memory(t, &p, 0, g->mem->size / 8, is_written(g->mem) ? TLB_WRITE : TLB_READ, is_x87(&g->in->z));
     if (g->rcx_in || g->rcx_out || count_scratch(g) > 1 || g->reg.high) {
         g->x.rm = tr_collapse(t, g->x.rm);
         g->rcx_busy = false;
         g->addr_busy = true;
     } else {
         g->rcx_busy = true;
-        g->addr_busy = va == H_ADDR;
+        g->addr_busy = g->x.rm.base == H_ADDR;
     }
 }
 

@@ -39,6 +39,7 @@
 #define JM_KERNEL 0x2000u /* CPL 0 */
 #define JM_FS     0x4000u /* outside 64-bit code: FS has an ordinary data segment of 4 GiB, at any base */
 #define JM_GS     0x8000u
+#define JM_ALONE  0x10000u /* no groups of accesses: where one lay across a page's border */
 
 uint32_t jit_mode(const struct cpu *c);
 /* Whether code of that mode is translated at all: 64-bit code, and 32-bit code with flat segments. */
@@ -56,6 +57,9 @@ struct jit_block {
     uint16_t slot, slot2;      /* where hot.page has them */
     uint16_t len;
     bool global;               /* the pages are */
+    bool alone;                /* without groups: they failed too often */
+    bool useless;              /* will not be revived */
+    uint8_t failures;          /* of group checks */
     bool live;                 /* else body and entry are diverted, and the code under the jumps is kept here */
     uint8_t *entry, *body;     /* executable addresses */
     const void *miss;          /* where a stale block leads: looks its RIP up again */
@@ -75,6 +79,7 @@ struct code_page {
 struct jit_link {
     uint8_t *after; /* behind the rel32 to be patched, writable side; NULL: none */
     uint64_t rip;
+    bool alone; /* to a block with JM_ALONE */
     const struct jit_block *from;
 };
 
@@ -84,6 +89,9 @@ struct jit_site {
     uint64_t rip;
     uint32_t size; /* of the memory access; or what RET adds to RSP */
     uint8_t kind;  /* enum jit_site_kind */
+    uint8_t tag;   /* enum tlb_kind that the check looks at */
+    bool group;    /* the check is for several accesses */
+    struct jit_block *block;
 };
 
 struct jit_trap {
@@ -95,7 +103,16 @@ struct jit_trap {
 #define JIT_HEAT_BITS 16
 #define JIT_STALE_MAX 32
 
+/* Accesses of a block that lie close together, by the same registers, share one check: that of the first, the leader. */
+struct tr_access {
+    uint8_t group;      /* from 1; 0: alone */
+    bool leader, write; /* write: one of the group stores */
+    int32_t low;        /* leader: the group begins that far from its own address, */
+    uint32_t size;      /* and has that many bytes */
+};
+
 struct tr_insn {
+    struct tr_access access[2]; /* of the ModRM operand; of the stack */
     struct insn i;
     ZydisDecodedInstruction z;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
@@ -120,6 +137,7 @@ struct jit {
     struct code_page *pages[1u << 12];
     uint32_t page_count;
     uint8_t heat[1u << JIT_HEAT_BITS];
+    uint8_t alone[1u << JIT_HEAT_BITS]; /* by the same hash: no groups there */
 
     struct jit_link *links;
     struct jit_site *sites;
@@ -175,6 +193,8 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
 /* ---- cache.c ---- */
 
 void jit_flush(struct cpu *c);
+/* A group check failed though its first access would not. */
+void jit_group_failed(struct cpu *c, struct jit_block *b);
 void *jit_alloc(struct jit *j, size_t size);
 
 /* ---- the translator's state ---- */
@@ -185,7 +205,7 @@ struct tr {
     struct emit hot, cold;
     uint32_t mode;
     bool code64;
-    const struct jit_block *block;
+    struct jit_block *block;
     unsigned count, at;
     const struct tr_insn *in; /* the instruction at hand */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
@@ -193,15 +213,27 @@ struct tr {
 
 /* ---- mem.c ---- */
 
-/* Linear address of the memory operand: the register that holds it. */
-unsigned tr_address(struct tr *t);
-/* Checks an access of size bytes at the address in va (any register but the other scratch ones) and returns the host's
- * operand. Clobbers all scratch registers but va. */
-struct rm tr_check(struct tr *t, unsigned va, unsigned size, enum tlb_kind kind);
+/* A linear address made from guest registers. */
+struct tr_place {
+    uint8_t base, index, scale; /* GPRs or REG_NONE */
+    uint8_t seg;                /* X86_FS or X86_GS: its base is added; else 0 */
+    bool narrow;                /* wraps at 4 GiB */
+    int64_t disp;               /* or the address itself */
+};
+struct tr_place tr_operand_place(const struct tr_insn *in);
+struct tr_place tr_stack_place(const struct tr *t, unsigned base, int32_t disp);
+
+/* Checks an access and returns the host's operand, which may use H_ADDR and H_SLOT; H_TEMP is free afterwards. which: 0 for
+ * the ModRM operand, 1 for the stack's. want_va: the linear address is in H_ADDR. */
+struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsigned size, enum tlb_kind kind,
+                    bool want_va);
 /* Index of a new site for the instruction at hand. */
 uint32_t tr_site(struct tr *t, unsigned size, enum jit_site_kind kind);
 /* Afterwards the operand needs H_ADDR alone. */
 struct rm tr_collapse(struct tr *t, struct rm host);
+
+/* ---- group.c: fills in access[] ---- */
+void tr_find_groups(struct tr *t);
 
 /* ---- gen.c ---- */
 
@@ -218,6 +250,8 @@ enum tr_flow_kind tr_flow_kind(const struct tr *t, const struct tr_insn *in);
 void tr_flow(struct tr *t);
 /* Whether it jumps backwards, so that a loop may have no other way out. */
 bool tr_is_back_edge(const struct tr_insn *in);
+/* Writes an exit's cold code; after: behind the jump that leads there. alone: to a block without groups. */
+const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alone);
 /* Leaves the block for a constant RIP. */
 void tr_exit_to(struct tr *t, uint64_t rip);
 /* Leaves for the RIP of the instruction at hand when attention is asked for. */

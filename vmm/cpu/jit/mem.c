@@ -2,7 +2,27 @@
 /* Guest memory in translated code: the effective address, and the TLB check around each access. */
 #include "vmm/cpu/jit/jit_priv.h"
 
-static uint8_t base_reg(struct tr *t, unsigned guest, unsigned scratch)
+struct tr_place tr_operand_place(const struct tr_insn *in)
+{
+    const struct insn *i = &in->i;
+    struct tr_place p = {.base = i->base, .index = i->index, .scale = i->scale, .narrow = i->addrsize == 4,
+                         .disp = i->disp};
+
+    if (i->base == REG_RIP) {
+        p.base = REG_NONE;
+        p.disp = (int64_t)(in->rip + i->len + (uint64_t)i->disp);
+    }
+    p.seg = i->seg >= X86_FS ? i->seg : 0;
+    return p;
+}
+
+struct tr_place tr_stack_place(const struct tr *t, unsigned base, int32_t disp)
+{
+    return (struct tr_place){
+        .base = (uint8_t)base, .index = REG_NONE, .scale = 1, .narrow = !t->code64, .disp = disp};
+}
+
+static uint8_t host_reg(struct tr *t, unsigned guest, unsigned scratch)
 {
     if (jit_host_reg[guest] != H_NONE)
         return jit_host_reg[guest];
@@ -10,40 +30,32 @@ static uint8_t base_reg(struct tr *t, unsigned guest, unsigned scratch)
     return (uint8_t)scratch;
 }
 
-/* i->disp relative to the next instruction, or absolute. */
-static void constant_address(struct tr *t, uint64_t a, bool narrow)
+/* Linear address of the place plus a constant: the register that holds it, H_ADDR unless a guest register is it. */
+static unsigned address(struct tr *t, const struct tr_place *p, int64_t plus)
 {
-    emit_mov_imm(&t->hot, H_ADDR, narrow ? (uint32_t)a : a);
-}
-
-unsigned tr_address(struct tr *t)
-{
-    const struct insn *i = &t->in->i;
-    const bool narrow = i->addrsize == 4, based = i->seg >= X86_FS;
     struct emit *e = &t->hot;
+    int64_t disp = p->disp + plus;
 
-    if (i->base == REG_RIP) {
-        constant_address(t, t->in->rip + i->len + (uint64_t)i->disp, narrow);
-    } else if (i->base == REG_NONE && i->index == REG_NONE) {
-        constant_address(t, (uint64_t)i->disp, narrow);
+    if (p->base == REG_NONE && p->index == REG_NONE) {
+        emit_mov_imm(e, H_ADDR, p->narrow ? (uint32_t)disp : (uint64_t)disp);
     } else {
-        struct rm m = {.mem = true, .base = H_NONE, .index = H_NONE, .scale = i->scale, .disp = (int32_t)i->disp};
+        struct rm m = {.mem = true, .base = H_NONE, .index = H_NONE, .scale = p->scale, .disp = (int32_t)disp};
 
-        if (i->base != REG_NONE)
-            m.base = base_reg(t, i->base, H_ADDR);
-        if (i->index != REG_NONE)
-            m.index = base_reg(t, i->index, H_TEMP);
-        if (m.index == H_NONE && m.disp == 0 && !narrow && !based) {
+        if (p->base != REG_NONE)
+            m.base = host_reg(t, p->base, H_ADDR);
+        if (p->index != REG_NONE)
+            m.index = host_reg(t, p->index, H_TEMP);
+        if (m.index == H_NONE && m.disp == 0 && !p->narrow && !p->seg) {
             if (m.base != H_ADDR)
-                return m.base; /* the address itself */
+                return m.base;
         } else if (m.index == H_NONE && m.disp == 0) {
-            emit_load(e, !narrow, H_ADDR, rm_reg(m.base));
+            emit_load(e, !p->narrow, H_ADDR, rm_reg(m.base));
         } else {
-            emit_lea(e, !narrow, H_ADDR, m);
+            emit_lea(e, !p->narrow, H_ADDR, m);
         }
     }
-    if (based) {
-        emit_load(e, true, H_SLOT, STATE((int32_t)(offsetof(struct cpu, s.seg) + sizeof(struct x86_seg) * i->seg +
+    if (p->seg) {
+        emit_load(e, true, H_SLOT, STATE((int32_t)(offsetof(struct cpu, s.seg) + sizeof(struct x86_seg) * p->seg +
                                                    offsetof(struct x86_seg, base))));
         emit_lea(e, t->code64, H_ADDR, rm_index(H_ADDR, H_SLOT, 1, 0));
     }
@@ -105,22 +117,96 @@ uint32_t tr_site(struct tr *t, unsigned size, enum jit_site_kind kind)
         t->cold.full = true;
         return 0;
     }
-    j->sites[j->site_count] = (struct jit_site){.rip = t->in->rip, .size = size, .kind = (uint8_t)kind};
+    j->sites[j->site_count] = (struct jit_site){.rip = t->in->rip, .size = size, .kind = (uint8_t)kind,
+                                                  .block = t->block};
     return j->site_count++;
 }
 
-struct rm tr_check(struct tr *t, unsigned va, unsigned size, enum tlb_kind kind)
+/* Cold: a group from H_ADDR that lies across a page's border is executed without groups. Flags stay. */
+static void leave_if_crossing(struct tr *t, unsigned size)
 {
-    const void *again = emit_rx(&t->hot);
-    uint8_t *slow = t->in->flags_in ? check_without_flags(t, va, size, kind) : check_with_flags(t, va, size, kind);
     struct emit *e = &t->cold;
 
+    emit_lea(e, true, H_TEMP, rm_mem(H_ADDR, (int32_t)size - 1));
+    emit_pext(e, H_TEMP, H_TEMP, STATE(OFF_HOT(page_select)));
+    emit_pext(e, H_RCX, H_ADDR, STATE(OFF_HOT(page_select)));
+    emit_op(e, true, 0xf7, 2, rm_reg(H_RCX)); /* not */
+    emit_lea(e, true, H_RCX, rm_index(H_RCX, H_TEMP, 1, 1));
+    uint8_t *inside = emit_short(e, OP_JRCXZ);
+    uint8_t *out = emit_jmp_forward(e);
+    emit_patch32(e, out, tr_exit_stub(t, out, t->in->rip, true));
+    emit_patch8(e, inside);
+}
+
+/* Checks size bytes at va for the tag of one kind; what misses is filled for an access of another, which is what the
+ * instruction does. */
+static void check(struct tr *t, unsigned va, unsigned size, enum tlb_kind tag, enum tlb_kind kind, bool group)
+{
+    const void *again = emit_rx(&t->hot);
+    uint8_t *slow = t->in->flags_in ? check_without_flags(t, va, size, tag) : check_with_flags(t, va, size, tag);
+    struct emit *e = &t->cold;
+    uint32_t site = tr_site(t, size, kind == TLB_WRITE ? SITE_WRITE : SITE_READ);
+
+    t->j->sites[site].tag = (uint8_t)tag;
+    t->j->sites[site].group = group;
     emit_patch32(&t->hot, slow, emit_rx(e));
     if (va != H_ADDR)
         emit_load(e, true, H_ADDR, rm_reg(va));
-    emit_mov_imm(e, H_TEMP, tr_site(t, size, kind == TLB_WRITE ? SITE_WRITE : SITE_READ));
+    if (group)
+        leave_if_crossing(t, size);
+    emit_mov_imm(e, H_TEMP, site);
     emit_call(e, t->j->slow);
     emit_jmp(e, again);
+}
+
+/* A register that holds the address; H_ADDR if the caller wants it there. */
+static unsigned address_in(struct tr *t, const struct tr_place *p, bool want_va)
+{
+    unsigned va = address(t, p, 0);
+
+    if (!want_va || va == H_ADDR)
+        return va;
+    emit_load(&t->hot, true, H_ADDR, rm_reg(va));
+    return H_ADDR;
+}
+
+static void load_addend(struct tr *t, const struct tr_access *a)
+{
+    emit_load(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
+}
+
+/* The operand of a member of a group. have: H_SLOT is the addend already. */
+static struct rm member(struct tr *t, const struct tr_place *p, const struct tr_access *a, bool want_va, bool have)
+{
+    if (!want_va && p->base != REG_NONE && p->index == REG_NONE && !p->narrow && !p->seg &&
+        jit_host_reg[p->base] != H_NONE) {
+        if (!have)
+            load_addend(t, a);
+        return rm_index(jit_host_reg[p->base], H_SLOT, 1, (int32_t)p->disp);
+    }
+    unsigned va = address_in(t, p, want_va);
+    if (!have || p->seg) /* the segment's base has been in H_SLOT */
+        load_addend(t, a);
+    return rm_index(va, H_SLOT, 1, 0);
+}
+
+struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsigned size, enum tlb_kind kind,
+                    bool want_va)
+{
+    const struct tr_access *a = &t->in->access[which];
+
+    if (a->group && a->leader) {
+        unsigned va = address(t, p, a->low);
+        check(t, va, a->size, a->write ? TLB_WRITE : TLB_READ, kind, true);
+        emit_store(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
+        if (a->low == 0 && (va == H_ADDR || !want_va))
+            return rm_index(va, H_SLOT, 1, 0);
+        return member(t, p, a, want_va, true);
+    }
+    if (a->group)
+        return member(t, p, a, want_va, false);
+    unsigned va = address_in(t, p, want_va);
+    check(t, va, size, kind, kind, false);
     return rm_index(va, H_SLOT, 1, 0);
 }
 

@@ -47,7 +47,7 @@ void jit_x87_prepare(struct cpu *c)
 /* Whether the generated check would succeed now. */
 static bool hits(const struct cpu *c, uint64_t linear, const struct jit_site *s)
 {
-    return c->tlb[c->mmu][s->kind][tlb_slot(c, linear)].tag == (linear & PAGE_MASK) &&
+    return c->tlb[c->mmu][s->tag][tlb_slot(c, linear)].tag == (linear & PAGE_MASK) &&
            (linear & ~PAGE_MASK) <= PAGE_SIZE - s->size;
 }
 
@@ -57,8 +57,12 @@ unsigned jit_slow_access(struct cpu *c, uint64_t linear, unsigned site)
 
     c->s.rip = s->rip;
     /* a page fault is left to the interpreter: it may have to raise something else first */
-    return (linear & ~PAGE_MASK) <= PAGE_SIZE - s->size && (!c->long_mode || cpu_canonical(c, linear)) &&
-           mmu_prefill(c, linear, s->kind == TLB_WRITE ? ACCESS_WRITE : ACCESS_READ) && hits(c, linear, s);
+    if ((linear & ~PAGE_MASK) <= PAGE_SIZE - s->size && (!c->long_mode || cpu_canonical(c, linear)) &&
+        mmu_prefill(c, linear, s->kind == SITE_WRITE ? ACCESS_WRITE : ACCESS_READ) && hits(c, linear, s))
+        return 1;
+    if (s->group)
+        jit_group_failed(c, s->block);
+    return 0;
 }
 
 unsigned jit_call_handler(struct cpu *c, const struct jit_call *call)

@@ -60,16 +60,38 @@ static void call_c(struct emit *e, const void *fn)
     EMIT(e, 0xff, 0xd0);
 }
 
-static void vmovups(struct emit *e, unsigned n, bool store)
+static void vex_mem(struct emit *e, unsigned opcode, bool ymm, unsigned reg, unsigned src, int32_t off)
 {
-    emit_enc(e, &(struct enc){.vex = true, .map = MAP_0F, .l = 1, .opcode = store ? 0x11 : 0x10, .reg = (uint8_t)n,
-                              .rm = STATE(OFF_YMM(n))});
+    emit_enc(e, &(struct enc){.vex = true, .map = MAP_0F, .l = ymm, .opcode = (uint8_t)opcode, .reg = (uint8_t)reg,
+                              .vvvv = (uint8_t)src, .rm = STATE(off)});
 }
 
+#define VMOVUPS_LOAD  0x10
+#define VMOVUPS_STORE 0x11
+#define VORPS         0x56
+
+/* Without touching flags. With clean upper halves the processor executes SSE instructions at full speed; it does not when
+ * they were written, be it with zeros, so they are not unless there is something in them. */
 static void vec_in(struct emit *e)
 {
+    vex_mem(e, VMOVUPS_LOAD, false, 0, 0, OFF_YMM(0) + 16);
+    for (unsigned n = 1; n < 16; n++)
+        vex_mem(e, VORPS, false, 0, 0, OFF_YMM(n) + 16);
+    EMIT(e, 0xc5, 0xf1, 0xef, 0xc9,  /* vpxor xmm1, xmm1, xmm1 */
+         0xc5, 0xf9, 0x74, 0xc1,     /* vpcmpeqb xmm0, xmm0, xmm1 */
+         0xc5, 0xf9, 0xd7, 0xc8,     /* vpmovmskb ecx, xmm0 */
+         0x8d, 0x89, 0x01, 0, 0xff, 0xff); /* lea ecx, [rcx - 0xffff] */
+    uint8_t *clean = emit_short(e, OP_JRCXZ);
+    uint8_t *used = emit_jmp_forward(e);
+    emit_patch8(e, clean);
+    EMIT(e, 0xc5, 0xf8, 0x77); /* vzeroupper */
     for (unsigned n = 0; n < 16; n++)
-        vmovups(e, n, false);
+        vex_mem(e, VMOVUPS_LOAD, false, n, 0, OFF_YMM(n));
+    uint8_t *loaded = emit_jmp_forward(e);
+    emit_patch32(e, used, emit_rx(e));
+    for (unsigned n = 0; n < 16; n++)
+        vex_mem(e, VMOVUPS_LOAD, true, n, 0, OFF_YMM(n));
+    emit_patch32(e, loaded, emit_rx(e));
     emit_op_0f(e, false, 0xae, 2, STATE(OFF_MXCSR)); /* ldmxcsr */
     store_imm32(e, OFF_HOT(vec_absent), 0);
 }
@@ -80,7 +102,7 @@ static void vec_out(struct emit *e)
     cmp_imm8(e, OFF_HOT(vec_absent), 0);
     uint8_t *absent = emit_jcc_forward(e, 5);
     for (unsigned n = 0; n < 16; n++)
-        vmovups(e, n, true);
+        vex_mem(e, VMOVUPS_STORE, true, n, 0, OFF_YMM(n));
     EMIT(e, 0xc5, 0xf8, 0x77); /* vzeroupper */
     emit_op_0f(e, false, 0xae, 3, STATE(OFF_MXCSR)); /* stmxcsr */
     store_imm32(e, OFF_HOT(vec_absent), 1);

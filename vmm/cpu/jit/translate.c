@@ -168,8 +168,12 @@ static void emit_block(struct tr *t, struct jit_block *b)
     const struct tr_insn *last = &t->j->insns[t->count - 1];
 
     b->miss = emit_rx(&t->cold);
-    emit_mov_imm(&t->cold, H_ADDR, b->rip);
-    emit_jmp(&t->cold, t->j->exit_jump);
+    if (b->mode & JM_ALONE) {
+        tr_exit_stub(t, NULL, b->rip, true);
+    } else {
+        emit_mov_imm(&t->cold, H_ADDR, b->rip);
+        emit_jmp(&t->cold, t->j->exit_jump);
+    }
     while ((uintptr_t)t->hot.p & 15)
         emit8(&t->hot, 0xcc);
     b->entry = emit_rx(&t->hot);
@@ -203,6 +207,7 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
     for (unsigned n = 0, at = 0; n < t.count; at += j->insns[n++].i.len)
         memcpy(b->bytes + at, j->insns[n].i.bytes, j->insns[n].i.len);
     find_live_flags(&t);
+    tr_find_groups(&t);
     t.hot = (struct emit){.p = j->rw + j->hot, .end = j->rw + j->hot_end, .rx = rx};
     t.cold = (struct emit){.p = j->rw + j->cold, .end = j->rw + j->size, .rx = rx};
     emit_block(&t, b);
