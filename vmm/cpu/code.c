@@ -28,12 +28,15 @@ struct code_map {
     _Atomic uint64_t *lines;      /* by page: 64-byte lines with decoded code */
     _Atomic uint32_t *generation; /* by page */
     uint8_t *state;               /* by page: ARMED, and stores since it was last decoded from */
+    uint8_t *arms;                /* by page: how often it was armed */
 };
 
 #define ARMED 0x80u
 /* Stores to a page without covered lines, after which it counts as data and gets its fast stores back. A page with
  * code and data that change in turn stays armed: arming stops all vCPUs. */
 #define COLD_STORES 16
+/* Unless it was armed that often: arming costs more than slow stores. */
+#define ARMS_MAX 8
 
 struct code_cache {
     uint8_t *arena;
@@ -63,7 +66,7 @@ static void code_written(void *opaque, uint64_t index, unsigned offset, unsigned
         m->generation[index]++;
         for (unsigned i = 0; i < m->set->cfg.count; i++)
             jit_page_written(m->set->cpu[i], index);
-    } else if (m->lines[index] == 0 && (m->state[index] & ARMED) &&
+    } else if (m->lines[index] == 0 && (m->state[index] & ARMED) && m->arms[index] < ARMS_MAX &&
                (++m->state[index] & ~ARMED) >= COLD_STORES) {
         m->state[index] = 0;
         mem_page_clear(m->set->cfg.mem, index, PAGE_HAS_CODE);
@@ -107,6 +110,7 @@ static void arm(struct cpu *c, uint64_t index)
     for (unsigned i = 0; i < c->set->cfg.count; i++)
         tlb_protect_page(c->set->cpu[i], index);
     m->state[index] = ARMED;
+    m->arms[index] += m->arms[index] < ARMS_MAX;
     pthread_mutex_unlock(&m->mutex);
     cpu_exclusive_end(c);
 }
@@ -139,8 +143,9 @@ struct code_map *code_map_new(struct cpu_set *set, struct err *e)
     m->lines = try_alloc(m->pages * sizeof(m->lines[0]));
     m->generation = try_alloc(m->pages * sizeof(m->generation[0]));
     m->state = try_alloc(m->pages);
+    m->arms = try_alloc(m->pages);
     pthread_mutex_init(&m->mutex, NULL);
-    if (!m->lines || !m->generation || !m->state) {
+    if (!m->lines || !m->generation || !m->state || !m->arms) {
         err_set(e, ERR_NOMEM, "cannot allocate the code map");
         code_map_free(m);
         return NULL;
@@ -157,6 +162,7 @@ void code_map_free(struct code_map *m)
     x_free((void *)m->lines);
     x_free((void *)m->generation);
     x_free(m->state);
+    x_free(m->arms);
     pthread_mutex_destroy(&m->mutex);
     x_free(m);
 }

@@ -289,6 +289,10 @@ static unsigned heat_index(uint64_t rip, uint32_t mode)
 
 #define GROUP_FAILURES 16
 
+/* Translations of a page that are found overwritten, before the interpreter takes over; and how many times it does. */
+#define CHANGES_MAX   16
+#define CHANGES_RETRY 4096
+
 void jit_group_failed(struct cpu *c, struct jit_block *b)
 {
     if (++b->failures < GROUP_FAILURES || b->useless)
@@ -390,6 +394,36 @@ static void find_second(struct cpu *c, struct where *w)
         w->second = code_fetch(c, (w->rip & PAGE_MASK) + PAGE_SIZE, &w->page2, &w->global2);
 }
 
+static void leave_page_list(struct jit *j, const struct jit_block *b)
+{
+    struct jit_block **p = page_list(j, b->page);
+
+    while (*p && *p != b)
+        p = &(*p)->page_next;
+    if (*p)
+        *p = b->page_next;
+    for (p = &j->crossing; *p; p = &(*p)->cross_next)
+        if (*p == b) {
+            *p = b->cross_next;
+            break;
+        }
+}
+
+/* Code that differs each time it is executed is better interpreted: a translation costs more than it can bring. Now and
+ * then another try is made. */
+static bool changes_often(struct jit *j, uint64_t page)
+{
+    uint8_t *n = &j->changes[page & (ARRAY_LEN(j->changes) - 1)];
+
+    if (*n < CHANGES_MAX) {
+        ++*n;
+        return false;
+    }
+    if (j->lookups++ % CHANGES_RETRY == 0)
+        *n = 0;
+    return true;
+}
+
 /* The block to execute at RIP, or NULL when the interpreter should. */
 static struct jit_block *lookup(struct cpu *c, uint32_t mode)
 {
@@ -409,6 +443,9 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
         }
         if (!b->live && (b->useless || !revive(c, b, w.host, w.second))) {
             *p = b->hash_next;
+            leave_page_list(j, b);
+            if (!b->useless && changes_often(j, b->page))
+                return NULL;
             uint64_t generation = j->generation;
             struct jit_block *new = add_block(c, &w);
             if (new && generation == j->generation)
@@ -417,6 +454,8 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
         }
         return b;
     }
+    if (j->changes[w.page & (ARRAY_LEN(j->changes) - 1)] == CHANGES_MAX && changes_often(j, w.page))
+        return NULL;
     return is_hot(j, w.rip, mode, c->set->tuning.heat) ? add_block(c, &w) : NULL;
 }
 

@@ -139,6 +139,9 @@ struct jit {
     uint8_t heat[1u << JIT_HEAT_BITS];
     uint8_t alone[1u << JIT_HEAT_BITS]; /* by the same hash: no groups there */
 
+    uint8_t changes[1u << 12]; /* by page: how often its blocks were found overwritten */
+    uint32_t lookups;
+
     struct jit_link *links;
     struct jit_site *sites;
     struct jit_trap *traps;
