@@ -9,6 +9,10 @@
 #include "vmm/cpu/jit/runtime.h"
 #include "vmm/cpu/jit/trap.h"
 
+/* Lookups after which a flush is one of many, and how much more heat blocks need then. */
+#define FLUSH_SOON      1000000u
+#define HEAT_FACTOR_MAX 32u
+
 #define JUMP_SHIFT  2
 #define JUMP_SELECT ((uint64_t)(JIT_JUMPS - 1) << JUMP_SHIFT)
 
@@ -271,6 +275,12 @@ void jit_flush(struct cpu *c)
     j->arena_used = 0;
     j->link_count = j->site_count = j->trap_count = 0;
     j->generation++;
+    if (j->lookups - j->flushed_at < FLUSH_SOON) /* the working set does not fit: be choosy */
+        j->heat_factor = MIN(j->heat_factor * 2, HEAT_FACTOR_MAX);
+    else
+        j->heat_factor = 1;
+    j->flushed_at = j->lookups;
+    memset(j->heat, 0, sizeof(j->heat));
     jit_tlb_flushed(c, true);
     c->stats.code_flushes++;
 }
@@ -307,10 +317,9 @@ static bool is_hot(struct jit *j, uint64_t rip, uint32_t mode, unsigned limit)
 {
     uint8_t *heat = &j->heat[heat_index(rip, mode)];
 
-    if (++*heat < limit)
-        return false;
-    *heat = (uint8_t)(limit - 1);
-    return true;
+    if (*heat < UINT8_MAX)
+        ++*heat;
+    return *heat >= MIN(limit * j->heat_factor, UINT8_MAX);
 }
 
 /* What lookup knows of the code at RIP. */
@@ -419,7 +428,7 @@ static bool changes_often(struct jit *j, uint64_t page)
         ++*n;
         return false;
     }
-    if (j->lookups++ % CHANGES_RETRY == 0)
+    if (j->lookups % CHANGES_RETRY == 0)
         *n = 0;
     return true;
 }
@@ -430,6 +439,7 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
     struct jit *j = c->jit;
     struct where w = {.rip = c->s.rip, .mode = mode};
 
+    j->lookups++;
     if (atomic_load_explicit(&j->stale_any, memory_order_acquire))
         handle_stale(c);
     w.host = code_fetch(c, c->s.rip, &w.page, &w.global);
@@ -586,6 +596,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
     j->cpu = c;
     j->size = size;
     j->hot_end = size / 8 * 5;
+    j->heat_factor = 1;
+    j->flushed_at = -FLUSH_SOON;
     j->arena_size = size;
     pthread_mutex_init(&j->stale_mutex, NULL);
     j->arena = reserve(j->arena_size);

@@ -140,7 +140,8 @@ struct jit {
     uint8_t alone[1u << JIT_HEAT_BITS]; /* by the same hash: no groups there */
 
     uint8_t changes[1u << 12]; /* by page: how often its blocks were found overwritten */
-    uint32_t lookups;
+    uint32_t lookups, flushed_at;
+    uint32_t heat_factor;
 
     struct jit_link *links;
     struct jit_site *sites;

@@ -174,7 +174,7 @@ static void emit_block(struct tr *t, struct jit_block *b)
         emit_mov_imm(&t->cold, H_ADDR, b->rip);
         emit_jmp(&t->cold, t->j->exit_jump);
     }
-    while ((uintptr_t)t->hot.p & 15)
+    while (((uintptr_t)t->hot.p & 15) && !t->hot.full)
         emit8(&t->hot, 0xcc);
     b->entry = emit_rx(&t->hot);
     emit_entry(t, b, b->slot, b->id);
@@ -189,7 +189,7 @@ static void emit_block(struct tr *t, struct jit_block *b)
     }
     if (!last->ends)
         tr_exit_to(t, t->code64 ? last->rip + last->i.len : (uint32_t)(last->rip + last->i.len));
-    while (emit_rx(&t->hot) < b->body + 5) /* room for the jump of a stale block */
+    while (emit_rx(&t->hot) < b->body + 5 && !t->hot.full) /* room for the jump of a stale block */
         emit8(&t->hot, 0xcc);
 }
 
