@@ -38,7 +38,8 @@ void cpu_mode_changed(struct cpu *c)
         mode |= MODE_CODE64;
     else if (s->seg[X86_CS].attr & SEG_DB)
         mode |= MODE_CODE32;
-    if (s->seg[X86_SS].attr & SEG_DB)
+    /* 64-bit code ignores it: a null SS and a flat one, as interrupts and SYSCALL leave, are the same mode */
+    if ((s->seg[X86_SS].attr & SEG_DB) && !(mode & MODE_CODE64))
         mode |= MODE_SS32;
     c->mode = mode;
     c->cpl = mode & MODE_VM86 ? 3 : mode & MODE_PE ? (uint8_t)SEG_DPL(s->seg[X86_SS].attr) : 0;
