@@ -123,6 +123,7 @@ void tr_poll(struct tr *t)
     uint8_t *out;
 
     if (t->in->flags_in) {
+        t->slot_group = 0;
         emit_load(e, false, H_RCX, STATE(OFF_HOT(attention)));
         uint8_t *quiet = emit_short(e, OP_JRCXZ);
         out = emit_jmp_forward(e);
@@ -143,6 +144,7 @@ static void find_jump(struct tr *t, enum jit_site_kind kind, unsigned after)
     struct emit *e = &t->hot, *cold = &t->cold;
     size_t cache = sizeof(((struct jit_hot *)0)->jumps[0]) * JM_MMU(t->mode);
 
+    t->slot_group = 0;
     emit_pext(e, H_RCX, H_ADDR, STATE(OFF_HOT(jump_select)));
     emit_load(e, true, H_TEMP, rm_index(H_RSP, H_RCX, 8, (int32_t)(OFF_HOT(jumps[0].host) + cache)));
     emit_load(e, true, H_RCX, rm_index(H_RSP, H_RCX, 8, (int32_t)(OFF_HOT(jumps[0].tag) + cache)));

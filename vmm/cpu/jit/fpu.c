@@ -6,6 +6,7 @@ static void need(struct tr *t, int32_t absent, const void *stub)
 {
     struct emit *e = &t->hot;
 
+    t->slot_group = 0;
     if (t->in->flags_in) {
         emit_load(e, false, H_RCX, STATE(absent));
         uint8_t *there = emit_short(e, OP_JRCXZ);

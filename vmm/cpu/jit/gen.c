@@ -625,6 +625,18 @@ static bool may_trap(const struct gen *g, enum unit u)
            g->in->z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
 }
 
+/* Whether H_SLOT has been left alone, or holds the addend of the operand's group. */
+static unsigned group_in_slot(const struct gen *g, unsigned before)
+{
+    bool plain = !g->rcx_in && !g->rcx_out && !g->reg.high && !g->rm.high && g->in->z.mnemonic != ZYDIS_MNEMONIC_LEA;
+
+    if (!plain)
+        return 0;
+    if (!g->mem)
+        return g->rcx_busy ? 0 : before;
+    return g->x.rm.mem && g->x.rm.index == H_SLOT ? g->in->access[0].group : 0;
+}
+
 void tr_generic(struct tr *t)
 {
     struct gen g = {.t = t, .in = t->in};
@@ -634,10 +646,13 @@ void tr_generic(struct tr *t)
     set_prefixes(&g);
     set_immediate(&g);
     normalise(&g);
+    unsigned slot = t->slot_group;
     if (u == UNIT_VEC)
         tr_need_vec(t);
     else if (u == UNIT_X87)
         tr_need_x87(t);
+    if (!t->slot_group)
+        slot = 0;
     /* a host exception is looked up by the address of the instruction that raised it */
     uint8_t *before = t->hot.p;
     if (t->in->z.mnemonic == ZYDIS_MNEMONIC_LEA)
@@ -650,6 +665,7 @@ void tr_generic(struct tr *t)
         emit_bare(&g);
     else
         emit_ordinary(&g);
+    t->slot_group = group_in_slot(&g, slot);
     if (may_trap(&g, u))
         tr_trap_site(t, before);
     if (is_x87(&t->in->z))

@@ -212,6 +212,7 @@ struct tr {
     struct jit_block *block;
     unsigned count, at;
     const struct tr_insn *in; /* the instruction at hand */
+    unsigned slot_group;      /* the group whose addend H_SLOT holds, or 0 */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
 };
 

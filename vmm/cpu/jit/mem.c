@@ -55,6 +55,7 @@ static unsigned address(struct tr *t, const struct tr_place *p, int64_t plus)
         }
     }
     if (p->seg) {
+        t->slot_group = 0;
         emit_load(e, true, H_SLOT, STATE((int32_t)(offsetof(struct cpu, s.seg) + sizeof(struct x86_seg) * p->seg +
                                                    offsetof(struct x86_seg, base))));
         emit_lea(e, t->code64, H_ADDR, rm_index(H_ADDR, H_SLOT, 1, 0));
@@ -172,6 +173,9 @@ static unsigned address_in(struct tr *t, const struct tr_place *p, bool want_va)
 
 static void load_addend(struct tr *t, const struct tr_access *a)
 {
+    if (t->slot_group == a->group)
+        return; /* it is still there */
+    t->slot_group = a->group;
     emit_load(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
 }
 
@@ -197,6 +201,8 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
 
     if (a->group && a->leader) {
         unsigned va = address(t, p, a->low);
+
+        t->slot_group = 0;
         check(t, va, a->size, a->write ? TLB_WRITE : TLB_READ, kind, true);
         emit_store(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
         if (a->low == 0 && (va == H_ADDR || !want_va))
@@ -205,6 +211,7 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
     }
     if (a->group)
         return member(t, p, a, want_va, false);
+    t->slot_group = 0;
     unsigned va = address_in(t, p, want_va);
     check(t, va, size, kind, kind, false);
     return rm_index(va, H_SLOT, 1, 0);

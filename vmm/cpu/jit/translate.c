@@ -155,12 +155,15 @@ static void emit_entry(struct tr *t, struct jit_block *b, unsigned slot, uint32_
 
 static void emit_insn(struct tr *t)
 {
-    if (tr_flow_kind(t, t->in) != FLOW_NONE)
+    if (tr_flow_kind(t, t->in) != FLOW_NONE) {
         tr_flow(t);
-    else if (tr_generic_ok(t, t->in))
+        t->slot_group = 0;
+    } else if (tr_generic_ok(t, t->in)) {
         tr_generic(t);
-    else
+    } else {
         callback(t);
+        t->slot_group = 0;
+    }
 }
 
 static void emit_block(struct tr *t, struct jit_block *b)
