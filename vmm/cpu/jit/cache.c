@@ -451,7 +451,7 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
             p = &b->hash_next;
             continue;
         }
-        if (!b->live && (b->useless || !revive(c, b, w.host, w.second))) {
+        if (!b->live && (b->useless || b->peeked || !revive(c, b, w.host, w.second))) {
             *p = b->hash_next;
             leave_page_list(j, b);
             if (!b->useless && changes_often(j, b->page))

@@ -47,7 +47,7 @@ uint32_t jit_mode(const struct cpu *c);
 
 /* ---- blocks ---- */
 
-#define JIT_INSNS 48u
+#define JIT_INSNS 64u
 
 struct jit_block {
     struct jit_block *hash_next, *page_next, *cross_next;
@@ -57,6 +57,7 @@ struct jit_block {
     uint16_t slot, slot2;      /* where hot.page has them */
     uint16_t len;
     bool global;               /* the pages are */
+    bool peeked;               /* depends on code of its page that is not in it */
     bool alone;                /* without groups: they failed too often */
     bool useless;              /* will not be revived */
     uint8_t failures;          /* of group checks */
@@ -164,6 +165,7 @@ struct jit {
     const void *exit_link, *exit_jump, *exit_indirect, *slow, *callback, *vec_load, *x87_load, *trap;
 
     struct tr_insn insns[JIT_INSNS]; /* of the block being translated */
+    struct tr_insn peeked;           /* an instruction behind it */
 };
 
 #define JIT_LINKS  (1u << 20)

@@ -7,6 +7,9 @@
 
 #define FLAGS_ALL 0xd7u
 
+/* How far to look behind the end of a block. */
+#define PEEK_INSNS 5
+
 static uint8_t fold(uint32_t f)
 {
     return (uint8_t)((f & 0xd5u) | (f >> 11 & 1u) << 1);
@@ -49,17 +52,64 @@ static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *
         *writes = fold(f->modified | f->set_0 | f->set_1 | f->undefined);
 }
 
-/* flags_in of every instruction, from the end; flags are taken to be live wherever the block is left. */
-static void find_live_flags(struct tr *t)
+/* Which flags code in the block's page may read before it writes them, as far as a few instructions tell. The block
+ * depends on these bytes then, though it does not contain them. */
+static uint8_t flags_read_at(struct tr *t, uint64_t rip, const uint8_t *page_start)
 {
-    uint8_t live = FLAGS_ALL;
+    struct tr_insn *in = &t->j->peeked;
+    uint8_t live = FLAGS_ALL, read = 0;
+    unsigned offset = (unsigned)(rip & ~PAGE_MASK);
+
+    for (unsigned n = 0; n < PEEK_INSNS && (live & ~read); n++) {
+        unsigned len = (unsigned)MIN(PAGE_SIZE - offset, 15);
+        uint8_t bytes[15], reads, writes;
+
+        code_cover(t->c, t->block->page, offset, len);
+        memcpy(bytes, page_start + offset, len);
+        enum decode_result r = insn_decode_full(t->c, bytes, len, &in->i, &in->z, in->ops);
+        if (r == DECODE_MORE)
+            break;
+        in->rip = rip;
+        flag_effects(t, in, &reads, &writes);
+        read |= live & reads;
+        live &= (uint8_t)~writes;
+        offset += in->i.len;
+        rip += in->i.len;
+        if (r == DECODE_END || offset >= PAGE_SIZE)
+            break;
+    }
+    t->block->peeked = true;
+    return live | read;
+}
+
+/* Flags that are live where the block ends. */
+static uint8_t live_at_end(struct tr *t, const uint8_t *host)
+{
+    const struct tr_insn *last = &t->j->insns[t->count - 1];
+    uint64_t next = last->rip + last->i.len;
+
+    if (last->ends) {
+        if (last->i.exec != op_jmp || last->i.opcode == 0xff || tr_flow_kind(t, last) == FLOW_NONE)
+            return FLAGS_ALL;
+        next += last->i.imm;
+    }
+    if ((next & PAGE_MASK) != (t->block->rip & PAGE_MASK) || t->block->page2 != UINT64_MAX)
+        return FLAGS_ALL;
+    return flags_read_at(t, next, host - (t->block->rip & ~PAGE_MASK));
+}
+
+/* flags_in of every instruction, from the end. */
+static void find_live_flags(struct tr *t, const uint8_t *host)
+{
+    uint8_t live = live_at_end(t, host);
 
     for (unsigned n = t->count; n-- > 0;) {
         struct tr_insn *in = &t->j->insns[n];
+        enum tr_flow_kind flow = tr_flow_kind(t, in);
         uint8_t reads, writes;
 
         flag_effects(t, in, &reads, &writes);
-        if (tr_flow_kind(t, in) >= FLOW_BRANCH)
+        if (flow == FLOW_BRANCH)
             live = FLAGS_ALL;
         live = (uint8_t)((live & ~writes) | reads);
         in->flags_in = live;
@@ -209,7 +259,7 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
         return false;
     for (unsigned n = 0, at = 0; n < t.count; at += j->insns[n++].i.len)
         memcpy(b->bytes + at, j->insns[n].i.bytes, j->insns[n].i.len);
-    find_live_flags(&t);
+    find_live_flags(&t, host);
     tr_find_groups(&t);
     t.hot = (struct emit){.p = j->rw + j->hot, .end = j->rw + j->hot_end, .rx = rx};
     t.cold = (struct emit){.p = j->rw + j->cold, .end = j->rw + j->size, .rx = rx};
