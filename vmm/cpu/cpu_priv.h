@@ -101,6 +101,9 @@ struct jit_hot {
     uint32_t tlb_offset_mask;  /* byte offset of a slot */
     _Atomic uint32_t attention; /* not 0: leave translated code soon */
     uint32_t vec_absent, x87_absent; /* not 0: the guest's registers are in x86_state, else in the host's */
+    struct {
+        uint64_t minus_page, addend; /* of the page pushed to last, while the TLB lets it be written */
+    } stack[MMU_COUNT];
     uint64_t addend[8];        /* of groups of accesses in the block */
     uint32_t link, site;       /* the exit that was taken */
     uint32_t mxcsr_host;

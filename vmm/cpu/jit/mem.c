@@ -74,10 +74,8 @@ static int32_t tlb_off(const struct tr *t, enum tlb_kind kind, size_t field)
 
 /* The tag is compared with the page of the last byte, the slot is that of the first: an access that crosses into
  * another page misses. */
-static uint8_t *check_with_flags(struct tr *t, unsigned va, unsigned size, enum tlb_kind kind)
+static uint8_t *check_with_flags(struct tr *t, struct emit *e, unsigned va, unsigned size, enum tlb_kind kind)
 {
-    struct emit *e = &t->hot;
-
     emit_rorx(e, false, H_SLOT, rm_reg(va), PAGE_SHIFT - 4);
     emit_op(e, false, 0x23, H_SLOT, STATE(OFF_HOT(tlb_offset_mask))); /* and */
     if (size > 1)
@@ -93,10 +91,8 @@ static uint8_t *check_with_flags(struct tr *t, unsigned va, unsigned size, enum 
 }
 
 /* The same without touching flags: the difference to the tag is zero but for the offset in the page. */
-static uint8_t *check_without_flags(struct tr *t, unsigned va, unsigned size, enum tlb_kind kind)
+static uint8_t *check_without_flags(struct tr *t, struct emit *e, unsigned va, unsigned size, enum tlb_kind kind)
 {
-    struct emit *e = &t->hot;
-
     emit_pext(e, H_TEMP, va, STATE(OFF_HOT(tlb_select)));
     emit_rorx(e, true, H_TEMP, rm_reg(H_TEMP), 60); /* times 16 */
     emit_load(e, true, H_SLOT, rm_index(H_RSP, H_TEMP, 1, tlb_off(t, kind, TAG)));
@@ -139,25 +135,96 @@ static void leave_if_crossing(struct tr *t, unsigned size)
     emit_patch8(e, inside);
 }
 
+static uint8_t *check_tlb(struct tr *t, struct emit *e, unsigned va, unsigned size, enum tlb_kind tag)
+{
+    return t->in->flags_in ? check_without_flags(t, e, va, size, tag) : check_with_flags(t, e, va, size, tag);
+}
+
 /* Checks size bytes at va for the tag of one kind; what misses is filled for an access of another, which is what the
  * instruction does. */
-static void check(struct tr *t, unsigned va, unsigned size, enum tlb_kind tag, enum tlb_kind kind, bool group)
+static void check(struct tr *t, struct emit *e, unsigned va, unsigned size, enum tlb_kind tag, enum tlb_kind kind,
+                  bool group)
 {
-    const void *again = emit_rx(&t->hot);
-    uint8_t *slow = t->in->flags_in ? check_without_flags(t, va, size, tag) : check_with_flags(t, va, size, tag);
-    struct emit *e = &t->cold;
+    struct emit *cold = &t->cold;
+    const void *again = emit_rx(e);
+    uint8_t *slow = check_tlb(t, e, va, size, tag), *skip = NULL;
     uint32_t site = tr_site(t, size, kind == TLB_WRITE ? SITE_WRITE : SITE_READ);
 
     t->j->sites[site].tag = (uint8_t)tag;
     t->j->sites[site].group = group;
-    emit_patch32(&t->hot, slow, emit_rx(e));
+    if (e == cold)
+        skip = emit_jmp_forward(cold);
+    emit_patch32(e, slow, emit_rx(cold));
     if (va != H_ADDR)
-        emit_load(e, true, H_ADDR, rm_reg(va));
+        emit_load(cold, true, H_ADDR, rm_reg(va));
     if (group)
         leave_if_crossing(t, size);
-    emit_mov_imm(e, H_TEMP, site);
-    emit_call(e, t->j->slow);
-    emit_jmp(e, again);
+    emit_mov_imm(cold, H_TEMP, site);
+    emit_call(cold, t->j->slow);
+    emit_jmp(cold, again);
+    if (skip)
+        emit_patch32(cold, skip, emit_rx(cold));
+}
+
+/* The page that was pushed to last is known by heart: one comparison, and the addend needs no address. */
+static uint8_t *check_stack_with_flags(struct tr *t, unsigned va, unsigned size, int32_t off)
+{
+    struct emit *e = &t->hot;
+
+    emit_load(e, true, H_TEMP, STATE(off));
+    emit_lea(e, true, H_TEMP, rm_index(H_TEMP, va, 1, 0));
+    emit_enc(e, &(struct enc){.w = true, .opcode = 0x81, .reg = 7, .rm = rm_reg(H_TEMP), .imm_size = 4,
+                              .imm = PAGE_SIZE - size}); /* cmp */
+    return emit_jcc_forward(e, 7);
+}
+
+static uint8_t *check_stack_without_flags(struct tr *t, unsigned va, unsigned size, int32_t off)
+{
+    struct emit *e = &t->hot;
+
+    emit_load(e, true, H_TEMP, STATE(off));
+    emit_lea(e, true, H_TEMP, rm_index(H_TEMP, va, 1, 0));
+    emit_pext(e, H_RCX, H_TEMP, STATE(OFF_HOT(page_select))); /* the first byte's pages from there, */
+    emit_lea(e, true, H_TEMP, rm_mem(H_TEMP, (int32_t)size - 1));
+    emit_pext(e, H_TEMP, H_TEMP, STATE(OFF_HOT(page_select))); /* and the last one's */
+    emit_lea(e, true, H_RCX, rm_index(H_RCX, H_TEMP, 1, 0));
+    uint8_t *hit = emit_short(e, OP_JRCXZ);
+    uint8_t *miss = emit_jmp_forward(e);
+    emit_patch8(e, hit);
+    return miss;
+}
+
+/* Elsewhere the TLB knows; a store makes its page the known one. */
+static void check_stack(struct tr *t, unsigned va, unsigned size, enum tlb_kind tag, enum tlb_kind kind, bool group)
+{
+    struct emit *e = &t->hot, *cold = &t->cold;
+    int32_t minus_page = OFF_HOT(stack[0].minus_page) + (int32_t)(sizeof(((struct jit_hot *)0)->stack[0]) * JM_MMU(t->mode));
+    int32_t addend = minus_page + (int32_t)sizeof(uint64_t);
+    uint8_t *miss = t->in->flags_in ? check_stack_without_flags(t, va, size, minus_page)
+                                    : check_stack_with_flags(t, va, size, minus_page);
+
+    emit_load(e, true, H_SLOT, STATE(addend));
+    const uint8_t *hit = emit_rx(e);
+    emit_patch32(e, miss, emit_rx(cold));
+    check(t, cold, va, size, tag, kind, group);
+    if (tag == TLB_WRITE) {
+        emit_store(cold, true, H_SLOT, STATE(addend));
+        emit_pext(cold, H_TEMP, va, STATE(OFF_HOT(page_select)));
+        emit_pdep(cold, H_TEMP, H_TEMP, STATE(OFF_HOT(page_select)));
+        emit_op(cold, true, 0xf7, 2, rm_reg(H_TEMP)); /* not */
+        emit_lea(cold, true, H_TEMP, rm_mem(H_TEMP, 1));
+        emit_store(cold, true, H_TEMP, STATE(minus_page));
+    }
+    emit_jmp(cold, hit);
+}
+
+static void check_place(struct tr *t, unsigned which, unsigned va, unsigned size, enum tlb_kind tag, enum tlb_kind kind,
+                        bool group)
+{
+    if (which == 1)
+        check_stack(t, va, size, tag, kind, group);
+    else
+        check(t, &t->hot, va, size, tag, kind, group);
 }
 
 /* A register that holds the address; H_ADDR if the caller wants it there. */
@@ -203,7 +270,7 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
         unsigned va = address(t, p, a->low);
 
         t->slot_group = 0;
-        check(t, va, a->size, a->write ? TLB_WRITE : TLB_READ, kind, true);
+        check_place(t, which, va, a->size, a->write ? TLB_WRITE : TLB_READ, kind, true);
         emit_store(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
         if (a->low == 0 && (va == H_ADDR || !want_va))
             return rm_index(va, H_SLOT, 1, 0);
@@ -213,7 +280,7 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
         return member(t, p, a, want_va, false);
     t->slot_group = 0;
     unsigned va = address_in(t, p, want_va);
-    check(t, va, size, kind, kind, false);
+    check_place(t, which, va, size, kind, kind, false);
     return rm_index(va, H_SLOT, 1, 0);
 }
 

@@ -30,6 +30,14 @@ static void clear(struct cpu *c, unsigned mmu, unsigned slot)
     c->mmu_state->side[mmu][slot].page = TLB_NEVER;
 }
 
+static void forget_stack(struct cpu *c)
+{
+    for (unsigned m = 0; m < MMU_COUNT; m++) {
+        c->hot.stack[m].minus_page = -TLB_NEVER;
+        c->hot.stack[m].addend = (uint64_t)(uintptr_t)sink - TLB_NEVER;
+    }
+}
+
 static void forget_large(struct mmu_state *s)
 {
     for (unsigned half = 0; half < 2; half++)
@@ -38,6 +46,7 @@ static void forget_large(struct mmu_state *s)
 
 static void empty(struct cpu *c)
 {
+    forget_stack(c);
     for (unsigned m = 0; m < MMU_COUNT; m++) {
         for (unsigned i = 0; i < c->tlb_slots; i++)
             clear(c, m, i);
@@ -76,6 +85,7 @@ void tlb_flush_all(struct cpu *c)
 void tlb_flush_nonglobal(struct cpu *c)
 {
     c->tlb_epoch++;
+    forget_stack(c);
     for (unsigned m = 0; m < MMU_COUNT; m++) {
         struct tlb_local *l = &c->mmu_state->local[m];
         bool all = l->count > TLB_LOCAL_MAX;
@@ -109,6 +119,7 @@ void tlb_flush_page(struct cpu *c, uint64_t linear)
     unsigned slot = tlb_slot(c, linear);
 
     c->tlb_epoch++;
+    forget_stack(c);
     for (unsigned m = 0; m < MMU_COUNT; m++)
         if (c->mmu_state->side[m][slot].page == (linear & PAGE_MASK))
             clear(c, m, slot);
@@ -123,6 +134,7 @@ void tlb_flush_page(struct cpu *c, uint64_t linear)
 /* Stores to the page go through the slow path from now on. */
 void tlb_protect_page(struct cpu *c, uint64_t page_index)
 {
+    forget_stack(c);
     for (unsigned m = 0; m < MMU_COUNT; m++)
         for (unsigned i = 0; i < c->tlb_slots; i++) {
             const struct tlb_side *s = &c->mmu_state->side[m][i];
