@@ -65,6 +65,16 @@ def case(name):
         report(name, True)
 
 
+def end_now(proc):
+    """Ends a `vmdeck run` whose guest may not answer the power button: the second signal does not ask."""
+    for _ in range(50):
+        proc.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return proc.wait(0.2)
+    os.killpg(proc.pid, signal.SIGKILL)
+    return proc.wait()
+
+
 def finish():
     sys.exit(1 if _failed else 0)
 
@@ -173,12 +183,7 @@ class Home:
             yield proc, Console(proc.stdout.fileno(), proc.stdin.fileno())
         finally:
             if proc.poll() is None:
-                proc.send_signal(signal.SIGTERM)
-                try:
-                    proc.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(proc.pid, signal.SIGKILL)
-                    proc.wait()
+                end_now(proc)
 
     @contextlib.contextmanager
     def serial(self, name):

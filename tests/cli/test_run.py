@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from ctltest import Control, counting_guest  # noqa: E402
-from vmtest import VMDECK, Console, Failure, Home, case, finish, wait_until  # noqa: E402
+from vmtest import VMDECK, Console, Failure, Home, case, end_now, finish, wait_until  # noqa: E402
 
 
 def nothing_left(home):
@@ -64,23 +65,43 @@ def stdio(home):
                               env=home.env) as p:
             wait_until("letters", lambda: os.path.exists(home.path("com1")) and
                        b"xyzabc" in open(home.path("com1"), "rb").read(), 20)
-            p.terminate()
+            end_now(p)
 
 
 def signals(home):
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        with case("%s ends the VM in order, status %d" % (sig.name, 128 + sig)):
+        with case("%s presses the power button, the second ends the VM in order, status %d" % (sig.name, 128 + sig)):
             with home.ephemeral(*command(home, "--vnc", "off", "--name", "mine")[3:]) as (proc, console):
                 console.expect("abc", 20)
                 with Control(home, "mine") as c:
                     pids = c.call("x-info")["pids"]
+                    proc.send_signal(sig)
+                    c.event("POWERDOWN")
+                console.expect("xyzabc", 20)  # this guest does not know of power buttons
                 proc.send_signal(sig)
                 proc.wait(20)
                 if proc.returncode != 128 + sig:
                     raise Failure("status %d" % proc.returncode)
+                said = open(home.path("stderr"), encoding="utf-8").read()
+                if not re.search(r"^vmdeck: %s: pressed the power button, .*30 s" % sig.name, said):
+                    raise Failure(said)
             if os.path.exists("/proc/%d" % pids["vm"]):
                 raise Failure("the vm process is still there")
             nothing_left(home)
+    with case("a guest that does not power off within machine.shutdown_timeout is powered off"):
+        with home.ephemeral(*command(home, "--vnc", "off", "--set", "machine.shutdown_timeout=1")[3:]) as (proc, console):
+            console.expect("abc", 20)
+            before = time.monotonic()
+            proc.send_signal(signal.SIGTERM)
+            if proc.wait(20) != 128 + signal.SIGTERM or time.monotonic() - before < 1:
+                raise Failure("status %d after %.1f s" % (proc.returncode, time.monotonic() - before))
+    with case("a paused guest is powered off at once"):
+        with home.ephemeral(*command(home, "--vnc", "off", "--name", "mine")[3:]) as (proc, console):
+            console.expect("abc", 20)
+            home.vmdeck("pause", "mine")
+            proc.send_signal(signal.SIGTERM)
+            if proc.wait(20) != 128 + signal.SIGTERM:
+                raise Failure("status %d" % proc.returncode)
 
 
 def by_name(home):
@@ -124,7 +145,7 @@ def terminal(home, args, script):
     with subprocess.Popen(args, env=home.env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as p:
         console = Console(master, master)
         script(console)
-        while p.poll() is None:
+        while p.poll() is None or select.select([master], [], [], 0)[0]:  # its last words, too
             if select.select([master], [], [], 0.2)[0]:
                 console.text += os.read(master, 65536).decode("utf-8", "replace")
     restored = termios.tcgetattr(slave) == before

@@ -131,8 +131,13 @@ with Home() as home:
         home.vmdeck("kill", "-y", "one")
         if state(home, "one") not in ("off", "crashed"):
             raise Failure(state(home, "one"))
-    with case("SIGTERM to the supervisor ends the VM in order"):
+    with case("SIGTERM to the supervisor, of a guest that does not answer, and once more ends the VM in order"):
         home.vmdeck("start", "one")
-        os.kill(pids(home, "one")["supervisor"], signal.SIGTERM)
+        supervisor = pids(home, "one")["supervisor"]
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until("the button", lambda: "pressing the power button" in home.vmdeck("logs", "one").stdout, 20)
+        if state(home, "one") != "running":
+            raise Failure(state(home, "one"))
+        os.kill(supervisor, signal.SIGTERM)
         wait_until("off", lambda: state(home, "one") == "off", 20)
 finish()

@@ -88,6 +88,7 @@ struct vm_config {
     char *keyboard_layout; /* "us" */
     struct conf_serial serial[2];
     enum conf_rtc rtc;
+    uint32_t shutdown_timeout; /* seconds */
     bool debug_exit;
     bool protected_; /* refuses rm */
 };

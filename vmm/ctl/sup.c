@@ -127,6 +127,20 @@ static bool read_config(struct sup *s, struct err *e)
     return ok;
 }
 
+/* Of a line on the terminal, which may be in raw mode. */
+static const char *line_end(const struct sup *s)
+{
+    return s->relay && isatty(STDERR_FILENO) ? "\r\n" : "\n";
+}
+
+static void shutdown_overdue(void *opaque)
+{
+    struct sup *s = opaque;
+
+    log_warn("vm", "does not power off within %u s: powered off", s->cfg.shutdown_timeout);
+    sup_quit(s);
+}
+
 static void signalled(void *opaque, unsigned events)
 {
     struct sup *s = opaque;
@@ -135,9 +149,19 @@ static void signalled(void *opaque, unsigned events)
     (void)events;
     if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
-    log_info("supervisor", "signal %u: ending the VM", info.ssi_signo);
+    bool again = s->signal, answers = !strcmp(s->status, "running") && s->cfg.shutdown_timeout;
     s->signal = (int)info.ssi_signo;
-    sup_quit(s);
+    if (again || !answers) {
+        log_info("supervisor", "signal %d: powering off", s->signal);
+        sup_quit(s);
+        return;
+    }
+    log_info("supervisor", "signal %d: pressing the power button", s->signal);
+    if (s->opts->foreground)
+        fprintf(stderr, "vmdeck: SIG%s: pressed the power button, powering off after %u s or another signal%s",
+                sigabbrev_np(s->signal), s->cfg.shutdown_timeout, line_end(s));
+    sup_tell_vm(s, "system_powerdown");
+    timer_arm(&s->shutdown_timer, clock_now_ns() + s->cfg.shutdown_timeout * NS_PER_S);
 }
 
 static bool watch_signals(struct sup *s, sigset_t *old, struct err *e)
@@ -173,6 +197,7 @@ void sup_quit(struct sup *s)
     if (s->ended || s->quitting)
         return;
     s->quitting = true;
+    timer_cancel(&s->shutdown_timer);
     sup_tell_vm(s, "quit");
     timer_arm(&s->quit_timer, clock_now_ns() + QUIT_TIMEOUT_MS * NS_PER_MS);
 }
@@ -221,8 +246,10 @@ static void fini(struct sup *s)
     if (s->signal_watch)
         loop_unwatch(s->signal_watch);
     fd_close(&s->signal_fd);
-    if (s->loop)
+    if (s->loop) {
         timer_cancel(&s->quit_timer);
+        timer_cancel(&s->shutdown_timer);
+    }
     loop_free(s->loop);
     remove_run_dir(s);
     config_fini(&s->cfg);
@@ -248,6 +275,7 @@ static bool start(struct sup *s, sigset_t *old, struct err *e)
     if (!s->loop)
         return false;
     timer_init(&s->quit_timer, loop_clock(s->loop), quit_overdue, s);
+    timer_init(&s->shutdown_timer, loop_clock(s->loop), shutdown_overdue, s);
     if (!watch_signals(s, old, e) || !sup_open(s, e) || !sup_server_start(s, e) || !sup_start_processes(s, e))
         return false;
     sup_close_files(s);
@@ -261,10 +289,9 @@ static bool start(struct sup *s, sigset_t *old, struct err *e)
     return true;
 }
 
-/* On the terminal, which may be in raw mode. */
 static void notes(const struct sup *s)
 {
-    const char *end = s->relay && isatty(STDERR_FILENO) ? "\r\n" : "\n";
+    const char *end = line_end(s);
 
     if (!s->opts->foreground)
         return;
@@ -281,7 +308,7 @@ static void notes(const struct sup *s)
 
 static int exit_status(struct sup *s, struct err *e)
 {
-    if (s->signal)
+    if (s->signal && s->why == VM_STOP_QUIT)
         return 128 + s->signal;
     switch (s->why) {
     case VM_STOP_DEBUG_EXIT: return s->exit_status;

@@ -90,11 +90,11 @@ struct sup {
     const char *status; /* QMP's name: "prelaunch", "running", "paused", "shutdown", "internal-error" */
     int64_t started_ns;
     bool ended, quitting;
-    int signal; /* that ended us */
+    int signal; /* that asked to end */
     enum vm_stop why;
     int exit_status;
     char why_text[512];
-    struct timer quit_timer;
+    struct timer quit_timer, shutdown_timer;
 };
 
 /* sup_open.c */
