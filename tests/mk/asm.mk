@@ -9,4 +9,4 @@ $(BUILD)/tests/cpu/asm/%.bin: tests/cpu/asm/%.asm $(wildcard tests/cpu/asm/*.inc
 	@echo "  NASM $<"
 	@nasm -f bin -i tests/cpu/asm/ -o $@ $<
 
-$(BUILD)/tests/cpu/test_asm $(BUILD)/tests/cpu/test_asm_kvm $(BUILD)/tests/cpu/test_handover: $(ASM_BIN)
+$(BUILD)/tests/cpu/test_asm $(BUILD)/tests/cpu/test_asm_jit $(BUILD)/tests/cpu/test_asm_kvm $(BUILD)/tests/cpu/test_handover: $(ASM_BIN)

@@ -40,12 +40,13 @@ struct cpu_set;
 struct cpu_tuning {
     bool interpret;      /* never translate */
     unsigned heat;       /* executions by the interpreter before a block is translated, from 1 */
+    bool evict;          /* throw all translations away whenever one is made */
     size_t code_memory;  /* bytes of translated code for each vCPU */
     unsigned tlb_min, tlb_max; /* slots of each TLB array, powers of two */
 };
 
 /* The defaults for that many vCPUs, changed by the environment variable VMDECK_CPU, a list of
- * interpret, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
+ * interpret, evict, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
 struct cpu_tuning cpu_tuning_default(unsigned vcpus);
 
 struct cpu_set_cfg {

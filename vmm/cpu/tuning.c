@@ -18,6 +18,8 @@ static void apply(struct cpu_tuning *t, const char *key, unsigned long value)
 {
     if (strcmp(key, "interpret") == 0)
         t->interpret = true;
+    else if (strcmp(key, "evict") == 0)
+        t->evict = true;
     else if (strcmp(key, "heat") == 0 && value >= 1 && value <= 100)
         t->heat = (unsigned)value;
     else if (strcmp(key, "code") == 0 && value >= CODE_MEMORY_LEAST && value <= CODE_MEMORY)

@@ -275,12 +275,13 @@ void jit_flush(struct cpu *c)
     j->arena_used = 0;
     j->link_count = j->site_count = j->trap_count = 0;
     j->generation++;
-    if (j->lookups - j->flushed_at < FLUSH_SOON) /* the working set does not fit: be choosy */
+    if (j->lookups - j->flushed_at < FLUSH_SOON && !c->set->tuning.evict) /* the working set does not fit: be choosy */
         j->heat_factor = MIN(j->heat_factor * 2, HEAT_FACTOR_MAX);
     else
         j->heat_factor = 1;
     j->flushed_at = j->lookups;
-    memset(j->heat, 0, sizeof(j->heat));
+    if (!c->set->tuning.evict)
+        memset(j->heat, 0, sizeof(j->heat));
     jit_tlb_flushed(c, true);
     c->stats.code_flushes++;
 }
@@ -358,8 +359,11 @@ static struct jit_block *make_block(struct cpu *c, const struct where *w)
 static struct jit_block *add_block(struct cpu *c, const struct where *w)
 {
     struct jit *j = c->jit;
-    struct jit_block *b = make_block(c, w), **head;
+    struct jit_block *b, **head;
 
+    if (c->set->tuning.evict)
+        jit_flush(c);
+    b = make_block(c, w);
     if (!b) {
         jit_flush(c);
         b = make_block(c, w);
