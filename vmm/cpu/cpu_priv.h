@@ -93,6 +93,7 @@ struct jit_hot {
     uint64_t ret;              /* return address of the stub that is running */
     uint64_t host_rsp;         /* of jit_enter's caller */
     uint64_t target;           /* of an indirect jump; a place for a value during a push */
+    uint64_t string_rax, string_flags; /* kept during a string instruction */
     uint64_t tlb_select;       /* PEXT mask: the bits of an address that choose the slot */
     uint64_t page_select;      /* PEXT mask: the bits of the page number */
     _Atomic uint64_t jump_select; /* PEXT mask: the bits of RIP that choose a jump cache entry; 0 makes every indirect

@@ -48,6 +48,7 @@ uint32_t jit_mode(const struct cpu *c)
             return JIT_NO_MODE;
         m |= (whole_data(&s->seg[X86_FS]) ? JM_FS : 0) | (whole_data(&s->seg[X86_GS]) ? JM_GS : 0);
     }
+    m |= s->rflags & X86_DF ? JM_DF : 0;
     m |= c->cpl == 3 ? JM_USER : c->cpl == 0 ? JM_KERNEL : 0;
     if (!(s->cr0 & (CR0_EM | CR0_TS))) {
         m |= s->cr0 & CR0_NE ? JM_X87 : 0;

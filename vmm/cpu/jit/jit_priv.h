@@ -39,6 +39,7 @@
 #define JM_KERNEL 0x2000u /* CPL 0 */
 #define JM_FS     0x4000u /* outside 64-bit code: FS has an ordinary data segment of 4 GiB, at any base */
 #define JM_GS     0x8000u
+#define JM_DF     0x20000u /* strings go down */
 #define JM_ALONE  0x10000u /* no groups of accesses: where one lay across a page's border */
 
 uint32_t jit_mode(const struct cpu *c);
@@ -218,6 +219,9 @@ struct tr {
     bool vec_live, x87_live;  /* known to be in the host's registers here */
 };
 
+/* Has the interpreter's handler execute the instruction at hand, in hot or cold code. */
+void tr_callback(struct tr *t, struct emit *e);
+
 /* ---- mem.c ---- */
 
 /* A linear address made from guest registers. */
@@ -234,6 +238,8 @@ struct tr_place tr_stack_place(const struct tr *t, unsigned base, int32_t disp);
  * the ModRM operand, 1 for the stack's. want_va: the linear address is in H_ADDR. */
 struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsigned size, enum tlb_kind kind,
                     bool want_va);
+/* Of the entries for one kind of access, in struct cpu. */
+int32_t tr_tlb_offset(const struct tr *t, enum tlb_kind kind);
 /* Index of a new site for the instruction at hand. */
 uint32_t tr_site(struct tr *t, unsigned size, enum jit_site_kind kind);
 /* Afterwards the operand needs H_ADDR alone. */
@@ -263,6 +269,13 @@ const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alo
 void tr_exit_to(struct tr *t, uint64_t rip);
 /* Leaves for the RIP of the instruction at hand when attention is asked for. */
 void tr_poll(struct tr *t);
+
+/* ---- string.c ---- */
+
+bool tr_string_ok(const struct tr *t, const struct tr_insn *in);
+/* Whether the flags may be left as they were by an instruction that writes them. */
+bool tr_string_keeps_flags(const struct tr_insn *in);
+void tr_string(struct tr *t);
 
 /* ---- fpu.c ---- */
 

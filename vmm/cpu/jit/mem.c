@@ -69,6 +69,11 @@ static int32_t tlb_off(const struct tr *t, enum tlb_kind kind, size_t field)
                      (JM_MMU(t->mode) * TLB_KINDS + kind) * TLB_MAX * sizeof(struct tlb_entry) + field);
 }
 
+int32_t tr_tlb_offset(const struct tr *t, enum tlb_kind kind)
+{
+    return tlb_off(t, kind, 0);
+}
+
 #define TAG    offsetof(struct tlb_entry, tag)
 #define ADDEND offsetof(struct tlb_entry, addend)
 

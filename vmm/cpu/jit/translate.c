@@ -38,7 +38,8 @@ static bool may_keep_flags(const struct tr_insn *in)
 static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *reads, uint8_t *writes)
 {
     const ZydisAccessedFlags *f = in->z.cpu_flags;
-    bool native = tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in);
+    bool string = tr_string_ok(t, in);
+    bool native = string || tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in);
 
     *reads = *writes = 0;
     if (!native) {
@@ -48,7 +49,7 @@ static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *
     if (!f)
         return;
     *reads = fold(f->tested);
-    if (!may_keep_flags(in))
+    if (!(string ? tr_string_keeps_flags(in) : may_keep_flags(in)))
         *writes = fold(f->modified | f->set_0 | f->set_1 | f->undefined);
 }
 
@@ -141,7 +142,8 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
         if (r == DECODE_MORE)
             break;
         in->rip = rip + at;
-        in->ends = r == DECODE_END && tr_flow_kind(t, in) != FLOW_BRANCH;
+        in->ends = (r == DECODE_END && tr_flow_kind(t, in) != FLOW_BRANCH) || in->i.exec == op_cld ||
+                   in->i.exec == op_std; /* DF is part of the mode */
         at += in->i.len;
         t->count++;
         if (in->ends)
@@ -152,7 +154,7 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
 
 /* ---- emission ---- */
 
-static void callback(struct tr *t)
+void tr_callback(struct tr *t, struct emit *e)
 {
     struct jit_call *call = jit_alloc(t->j, sizeof(*call));
 
@@ -163,8 +165,8 @@ static void callback(struct tr *t)
     call->insn = t->in->i;
     call->rip = t->in->rip;
     call->ends = t->in->ends;
-    emit_mov_imm(&t->hot, H_TEMP, (uint64_t)(uintptr_t)call);
-    emit_call(&t->hot, t->j->callback);
+    emit_mov_imm(e, H_TEMP, (uint64_t)(uintptr_t)call);
+    emit_call(e, t->j->callback);
     t->vec_live = t->x87_live = false;
 }
 
@@ -210,8 +212,10 @@ static void emit_insn(struct tr *t)
         t->slot_group = 0;
     } else if (tr_generic_ok(t, t->in)) {
         tr_generic(t);
+    } else if (tr_string_ok(t, t->in)) {
+        tr_string(t);
     } else {
-        callback(t);
+        tr_callback(t, &t->hot);
         t->slot_group = 0;
     }
 }
