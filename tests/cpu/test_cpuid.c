@@ -110,7 +110,9 @@ static void test_xsave(void **state)
     cpuid_query(&env, 0xd, 0, &r);
     assert_int_equal(r.ebx, XSAVE_PKRU_OFFSET + 8);
     cpuid_query(&env, 0xd, 1, &r);
+    assert_int_equal(r.eax, 0xf); /* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES */
     assert_int_equal(r.ebx, 584);
+    assert_int_equal(r.ecx | r.edx, 0); /* no supervisor components */
     env.model = CPU_X86_64_V2;
     cpuid_query(&env, 0xd, 0, &r);
     assert_int_equal(r.eax, 0);

@@ -332,5 +332,7 @@ void vec_ctx_free(struct vec_ctx *v);
 /* #NM/#UD as CR0.EM, TS, CR4.OSFXSR, OSXSAVE and XCR0 ask for; see SDM vol. 2A 2.4 and vol. 3A 13.1. */
 enum vec_kind { VEC_X87, VEC_MMX, VEC_SSE, VEC_AVX };
 void vec_check(struct cpu *c, enum vec_kind kind);
+/* What XGETBV answers for ECX 1: enabled components that are not in their initial state. */
+uint64_t vec_xinuse(const struct cpu *c);
 
 #endif

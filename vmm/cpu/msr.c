@@ -207,6 +207,14 @@ static uint64_t get_zero(struct cpu *c, uint32_t n)
     return 0;
 }
 
+/* No supervisor component of XSAVES exists. */
+static bool set_xss(struct cpu *c, uint32_t n, uint64_t v)
+{
+    (void)c;
+    (void)n;
+    return v == 0;
+}
+
 static uint64_t get_feature_control(struct cpu *c, uint32_t n)
 {
     (void)c;
@@ -279,6 +287,7 @@ static const struct msr table[] = {
     {0x2ff, 1, FIELD(mtrr_def), .writable = 0xcff, .set = set_mtrr_def, NONE},
     {0x6e0, 1, NOFIELD, ALL, .get = get_tsc_deadline, .set = set_tsc_deadline,
      .feature = CPUF_TSC_DEADLINE},
+    {0xda0, 1, NOFIELD, ALL, .get = get_zero, .set = set_xss, .feature = CPUF_XSAVES},
     {0xc0000080, 1, FIELD(efer), .writable = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE,
      .set = set_efer, NONE},
     {0xc0000081, 1, FIELD(star), ALL, NONE},

@@ -269,11 +269,11 @@ void op_xgetbv(struct cpu *c, const struct insn *i)
     (void)i;
     if (!(c->s.cr4 & CR4_OSXSAVE))
         cpu_ud(c);
-    /* 1: components in use; saying all of them is always right */
     if (n > 1 || (n == 1 && !cpu_has(c->set->cfg.model, CPUF_XGETBV1)))
         cpu_gp(c, 0);
-    c->s.gpr[X86_RAX] = (uint32_t)c->s.xcr0;
-    c->s.gpr[X86_RDX] = c->s.xcr0 >> 32;
+    uint64_t v = n ? vec_xinuse(c) : c->s.xcr0;
+    c->s.gpr[X86_RAX] = (uint32_t)v;
+    c->s.gpr[X86_RDX] = v >> 32;
 }
 
 void op_xsetbv(struct cpu *c, const struct insn *i)

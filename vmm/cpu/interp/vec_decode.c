@@ -63,6 +63,8 @@ static unsigned isa_feature(ZydisISASet isa)
         return CPUF_XSAVEC;
     case ZYDIS_ISA_SET_XSAVEOPT:
         return CPUF_XSAVEOPT;
+    case ZYDIS_ISA_SET_XSAVES:
+        return CPUF_XSAVES;
     default:
         return NEVER;
     }
@@ -537,6 +539,10 @@ static const struct {
     {ZYDIS_MNEMONIC_XSAVEC64, vec_xsave, XSAVE_COMPACT | XSAVE_OPT},
     {ZYDIS_MNEMONIC_XRSTOR, vec_xrstor, 0},
     {ZYDIS_MNEMONIC_XRSTOR64, vec_xrstor, 0},
+    {ZYDIS_MNEMONIC_XSAVES, vec_xsave, XSAVE_COMPACT | XSAVE_OPT | XSAVE_SUPERVISOR},
+    {ZYDIS_MNEMONIC_XSAVES64, vec_xsave, XSAVE_COMPACT | XSAVE_OPT | XSAVE_SUPERVISOR},
+    {ZYDIS_MNEMONIC_XRSTORS, vec_xrstor, XSAVE_SUPERVISOR},
+    {ZYDIS_MNEMONIC_XRSTORS64, vec_xrstor, XSAVE_SUPERVISOR},
 };
 
 static bool decode_control(struct insn *i, const ZydisDecodedInstruction *z)

@@ -142,6 +142,7 @@ insn_fn vec_fxsave, vec_fxrstor, vec_ldmxcsr, vec_stmxcsr, vec_xsave, vec_xrstor
 /* imm of vec_xsave and vec_xrstor */
 #define XSAVE_OPT 1u
 #define XSAVE_COMPACT 2u
+#define XSAVE_SUPERVISOR 4u /* XSAVES, XRSTORS */
 
 /* #GP unless the operand is aligned; comes before the checks of insn_linear. */
 static inline void vec_check_aligned(struct cpu *c, const struct insn *i, unsigned align)

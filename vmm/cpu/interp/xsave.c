@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* FXSAVE and the XSAVE family, MXCSR. Intel SDM vol. 1 10.5 and chapter 13.
  *
- * Components: x87, SSE, AVX and PKRU. The XSAVE areas are built in a buffer and stored at once, so a
+ * Components: x87, SSE, AVX and PKRU; none is a supervisor component, so IA32_XSS is always 0, and XSAVES and XRSTORS
+ * differ from XSAVEC and XRSTOR in their checks only. The XSAVE areas are built in a buffer and stored at once, so a
  * fault leaves nothing half written; what an instruction does not write is kept by storing by parts. */
 #include "vmm/cpu/interp/vec_priv.h"
 
@@ -98,10 +99,21 @@ static bool x87_in_use(const struct x86_fpu *f)
            memcmp(f->st, zero, sizeof(zero));
 }
 
+/* XINUSE without MXCSR, which the forms of XSAVE count differently. */
 static uint64_t in_use(const struct cpu *c)
 {
     return (x87_in_use(&c->s.fpu) ? XCR0_X87 : 0) | (half_in_use(c, 0) ? XCR0_SSE : 0) |
            (half_in_use(c, 16) ? XCR0_AVX : 0) | (c->s.fpu.pkru ? XCR0_PKRU : 0);
+}
+
+static uint64_t mxcsr_in_use(const struct cpu *c)
+{
+    return c->s.fpu.mxcsr != MXCSR_INIT ? XCR0_SSE : 0;
+}
+
+uint64_t vec_xinuse(const struct cpu *c)
+{
+    return c->s.xcr0 & (in_use(c) | mxcsr_in_use(c));
 }
 
 /* Alignment is looked at before the address by XSAVE and after it by FXSAVE. */
@@ -165,10 +177,12 @@ void vec_stmxcsr(struct cpu *c, const struct insn *i)
 
 /* ---- XSAVE ---- */
 
-static void xsave_check(struct cpu *c)
+static void xsave_check(struct cpu *c, const struct insn *i)
 {
     if (!(c->s.cr4 & CR4_OSXSAVE))
         cpu_ud(c);
+    if ((i->imm & XSAVE_SUPERVISOR) && c->cpl)
+        cpu_gp(c, 0);
     if (c->s.cr0 & CR0_TS)
         cpu_raise(c, X86_NM);
 }
@@ -200,15 +214,14 @@ void vec_xsave(struct cpu *c, const struct insn *i)
 {
     uint8_t b[AREA_MAX];
 
-    xsave_check(c);
+    xsave_check(c, i);
     const bool compact = i->imm & XSAVE_COMPACT;
     const uint64_t want = requested(c), use = in_use(c), layout = compact ? want | COMPACT : 0;
     const unsigned size = area_size(want, layout);
     const uint64_t linear = area(c, i, size, XSAVE_ALIGN, true);
-    const uint64_t mxcsr_use = c->s.fpu.mxcsr != MXCSR_INIT ? XCR0_SSE : 0;
     uint64_t bv = want & use;
     if (compact)
-        bv |= want & mxcsr_use;
+        bv |= want & mxcsr_in_use(c);
     const uint64_t write = i->imm & XSAVE_OPT ? bv : want;
 
     mem_probe_write(c, linear, size);
@@ -236,7 +249,7 @@ void vec_xsave(struct cpu *c, const struct insn *i)
 
 /* ---- XRSTOR ---- */
 
-static bool header_valid(const struct cpu *c, const uint8_t *h)
+static bool header_valid(const struct cpu *c, const struct insn *i, const uint8_t *h)
 {
     const uint64_t bv = ld_le64(h), comp = ld_le64(h + 8);
     const uint64_t known = c->s.xcr0;
@@ -246,20 +259,20 @@ static bool header_valid(const struct cpu *c, const uint8_t *h)
         reserved |= h[n];
     if (reserved)
         return false;
-    if (!(comp & COMPACT))
-        return !(bv & ~known) && !comp;
-    return !(comp & ~COMPACT & ~known) && !(bv & ~(comp & ~COMPACT));
+    if (!(comp & COMPACT)) /* XRSTORS has the compacted form only */
+        return !(bv & ~known) && !comp && !(i->imm & XSAVE_SUPERVISOR);
+    return cpu_has(c->set->cfg.model, CPUF_XSAVEC) && !(comp & ~COMPACT & ~known) && !(bv & ~(comp & ~COMPACT));
 }
 
 void vec_xrstor(struct cpu *c, const struct insn *i)
 {
     uint8_t b[AREA_MAX];
 
-    xsave_check(c);
+    xsave_check(c, i);
     const uint64_t want = requested(c);
     const uint64_t linear = area(c, i, LEGACY_SIZE + HEADER_SIZE, XSAVE_ALIGN, false);
     mem_ld_bytes(c, linear, b, LEGACY_SIZE + HEADER_SIZE);
-    if (!header_valid(c, b + XSTATE_BV))
+    if (!header_valid(c, i, b + XSTATE_BV))
         cpu_gp(c, 0);
     const uint64_t bv = ld_le64(b + XSTATE_BV), comp = ld_le64(b + XCOMP_BV);
     const uint64_t layout = comp & COMPACT ? comp : 0, load = want & bv;
