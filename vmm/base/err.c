@@ -38,6 +38,7 @@ static enum err_code code_of_errno(int errnum)
     case ENOMEM: return ERR_NOMEM;
     case ENOSPC:
     case EDQUOT: return ERR_NOSPACE;
+    case EISDIR: return ERR_INVALID;
     case EBUSY:
     case EADDRINUSE: return ERR_BUSY;
     case ETIMEDOUT: return ERR_TIMEOUT;

@@ -100,7 +100,9 @@ static int open_image(const struct sup *s, const char *what, const char *path, b
 
     if (fd < 0) {
         err_errno(e, errno, "%s: cannot open \"%s\"", what, full);
-        if (e->code == ERR_NOENT)
+        if (e->code == ERR_NOENT && readonly) /* an empty one is of no use */
+            err_hint(e, "correct the path");
+        else if (e->code == ERR_NOENT)
             err_hint(e, "correct the path, or make the image: truncate -s 10G %s", full);
         else if (e->code == ERR_PERM && !readonly)
             err_hint(e, "change the file's owner or mode, or set readonly: true for it");

@@ -65,7 +65,7 @@ bool loader_reserve(struct loader *l, uint64_t gpa, uint64_t len, const char *wh
                        (unsigned long long)gpa, (unsigned long long)(gpa + len),
                        (unsigned long long)s);
     if (l->used_count == LOADER_RANGES)
-        return err_set(e, ERR_LIMIT, "%s has more than %d segments", what, LOADER_RANGES);
+        return err_set(e, ERR_INVALID, "%s has more than %d segments", what, LOADER_RANGES);
     l->used[l->used_count].start = gpa;
     l->used[l->used_count++].end = gpa + len;
     return true;
@@ -111,7 +111,7 @@ static bool file_size(int fd, const char *what, uint64_t max, uint64_t *size, st
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_INVALID, "%s is not a regular file", what);
     if ((uint64_t)st.st_size > max)
-        return err_set(e, ERR_LIMIT, "%s is larger than %llu MiB", what,
+        return err_set(e, ERR_INVALID, "%s is larger than %llu MiB", what,
                        (unsigned long long)(max / MIB));
     *size = (uint64_t)st.st_size;
     return true;
@@ -166,7 +166,7 @@ bool loader_place_file(struct loader *l, int fd, const char *what, uint64_t limi
     uint64_t room = MAX(*len, UINT64_C(1)); /* an empty file has an address, too */
     *gpa = high ? place_high(l, room, MIN(limit, ram)) : place_low(l, room);
     if (*gpa == UINT64_MAX || !range_within(*gpa, room, 0, MIN(limit, ram))) {
-        err_set(e, ERR_NOMEM, "%s of %llu MiB does not fit into %llu MiB of guest memory", what,
+        err_set(e, ERR_INVALID, "%s of %llu MiB does not fit into %llu MiB of guest memory", what,
                 (unsigned long long)(*len / MIB), (unsigned long long)(ram / MIB));
         return err_hint(e, "give the VM more memory");
     }
@@ -248,7 +248,7 @@ static bool load(struct loader *l, struct x86_state *s, struct err *e)
         return load_multiboot(l, s, e);
     if (is_elf(&l->image))
         return load_elf(l, s, e);
-    err_set(e, ERR_UNSUPPORTED, "the kernel is none of: Linux bzImage, Multiboot, PVH, ELF64 vmlinux");
+    err_set(e, ERR_INVALID, "the kernel is none of: Linux bzImage, Multiboot, PVH, ELF64 vmlinux");
     return err_hint(e, "boot it from a disk or CD image instead");
 }
 
@@ -260,7 +260,7 @@ bool fw_boot_load(const struct fw_boot_cfg *cfg, struct x86_state *s, struct err
     if (!file_size(cfg->kernel, "the kernel", KERNEL_MAX, &l.image.len, e))
         return false;
     if (mem_low_size(cfg->mem) < 2 * MIB)
-        return err_set(e, ERR_NOMEM, "direct boot needs at least 2 MiB of guest memory");
+        return err_set(e, ERR_INVALID, "direct boot needs at least 2 MiB of guest memory");
     l.image.data = try_alloc(l.image.len + 1);
     if (!l.image.data)
         return err_set(e, ERR_NOMEM, "no memory for the kernel");

@@ -3,7 +3,8 @@
  * of the first processor. Kinds, tried in this order: Linux bzImage (64-bit or 32-bit entry), Multiboot 1,
  * PVH (Xen ELF note) and plain ELF64 vmlinux (64-bit entry of the Linux boot protocol).
  *
- * Image files are hostile: every length and address is checked before it is used. */
+ * Image files are hostile: every length and address is checked before it is used. What cannot be started, or does not
+ * fit into the guest's memory, is ERR_INVALID or ERR_CORRUPT; other codes are troubles of the host. */
 #ifndef VMDECK_FW_BOOT_H
 #define VMDECK_FW_BOOT_H
 

@@ -30,7 +30,7 @@ bool elf_open(const struct image *im, struct elf_info *out, struct err *e)
             return err_set(e, ERR_CORRUPT, "the kernel file ends within its ELF header");
         memcpy(&h, d, sizeof(h));
         if (h.e_machine != EM_X86_64 || h.e_phentsize < sizeof(Elf64_Phdr))
-            return err_set(e, ERR_UNSUPPORTED, "the kernel is an ELF file for another machine");
+            return err_set(e, ERR_INVALID, "the kernel is an ELF file for another machine");
         out->entry = h.e_entry;
         out->phoff = h.e_phoff;
         out->phnum = h.e_phnum;
@@ -39,7 +39,7 @@ bool elf_open(const struct image *im, struct elf_info *out, struct err *e)
         Elf32_Ehdr h;
         memcpy(&h, d, sizeof(h));
         if (h.e_machine != EM_386 || h.e_phentsize < sizeof(Elf32_Phdr))
-            return err_set(e, ERR_UNSUPPORTED, "the kernel is an ELF file for another machine");
+            return err_set(e, ERR_INVALID, "the kernel is an ELF file for another machine");
         out->entry = h.e_entry;
         out->phoff = h.e_phoff;
         out->phnum = h.e_phnum;
@@ -132,7 +132,7 @@ static bool pvh_start_info(struct loader *l, struct err *e)
     uint32_t cmdline = loader_string(l, l->cfg->cmdline ? l->cfg->cmdline : "");
 
     if (!cmdline)
-        return err_set(e, ERR_LIMIT, "the kernel's command line is too long");
+        return err_set(e, ERR_INVALID, "the kernel's command line is too long");
     for (unsigned i = 0; i < n; i++) {
         st_le64(table + i * PVH_E820_SIZE, map[i].base);
         st_le64(table + i * PVH_E820_SIZE + 8, map[i].size);
@@ -169,7 +169,7 @@ bool load_elf(struct loader *l, struct x86_state *s, struct err *e)
         return false;
     bool pvh = find_pvh(&l->image, &elf, &pvh_entry, e);
     if (!pvh && !elf.is64)
-        return err_set(e, ERR_UNSUPPORTED, "the kernel is a 32-bit ELF file without PVH entry");
+        return err_set(e, ERR_INVALID, "the kernel is a 32-bit ELF file without PVH entry");
     if (!elf_load_segments(l, &elf, &low, &high, e))
         return false;
     uint64_t entry = pvh ? pvh_entry : elf.entry;

@@ -78,11 +78,11 @@ bool linux_params(struct loader *l, uint8_t *p, uint64_t initrd_limit, uint32_t 
     st_le16(p + HDR_VID_MODE, VID_NORMAL);
 
     if (strlen(cmdline) > cmdline_max)
-        return err_set(e, ERR_LIMIT, "the kernel's command line has %zu bytes, it takes %u",
+        return err_set(e, ERR_INVALID, "the kernel's command line has %zu bytes, it takes %u",
                        strlen(cmdline), cmdline_max);
     uint32_t at = loader_string(l, cmdline);
     if (!at)
-        return err_set(e, ERR_LIMIT, "the kernel's command line is too long");
+        return err_set(e, ERR_INVALID, "the kernel's command line is too long");
     st_le32(p + HDR_CMDLINE, at);
 
     if (l->cfg->initrd >= 0) {
@@ -114,7 +114,7 @@ bool load_bzimage(struct loader *l, struct x86_state *s, struct err *e)
     uint8_t params[ZERO_PAGE] = {0};
 
     if (version < 0x202 || !(hdr[HDR_LOADFLAGS] & LOADED_HIGH))
-        return err_set(e, ERR_UNSUPPORTED, "the kernel is a zImage or uses boot protocol %u.%02u",
+        return err_set(e, ERR_INVALID, "the kernel is a zImage or uses boot protocol %u.%02u",
                        version >> 8, version & 0xff);
     if (setup >= l->image.len)
         return err_set(e, ERR_CORRUPT, "the kernel file ends within its setup code");

@@ -95,7 +95,7 @@ static bool one_module(struct loader *l, uint8_t *entry, int fd, const char *arg
         return false;
     uint32_t text = loader_string(l, args ? args : "");
     if (!text)
-        return err_set(e, ERR_LIMIT, "the arguments of the modules are too long");
+        return err_set(e, ERR_INVALID, "the arguments of the modules are too long");
     st_le32(entry, (uint32_t)gpa);
     st_le32(entry + 4, (uint32_t)(gpa + len));
     st_le32(entry + 8, text);
@@ -147,7 +147,7 @@ bool load_multiboot(struct loader *l, struct x86_state *s, struct err *e)
     uint8_t info[INFO_SIZE] = {0};
 
     if (flags & 0xffff & ~KNOWN_MANDATORY)
-        return err_set(e, ERR_UNSUPPORTED, "the kernel needs unknown Multiboot features %#x",
+        return err_set(e, ERR_INVALID, "the kernel needs unknown Multiboot features %#x",
                        flags & 0xffff & ~KNOWN_MANDATORY);
     if (!(flags & WANT_ADDRESSES ? load_by_addresses(l, header, &entry, e) :
                                    load_by_elf(l, &entry, e)))
@@ -155,7 +155,7 @@ bool load_multiboot(struct loader *l, struct x86_state *s, struct err *e)
     uint32_t cmdline = loader_string(l, l->cfg->cmdline ? l->cfg->cmdline : "");
     uint32_t name = loader_string(l, "vmdeck");
     if (!cmdline || !name)
-        return err_set(e, ERR_LIMIT, "the kernel's command line is too long");
+        return err_set(e, ERR_INVALID, "the kernel's command line is too long");
     if (!load_modules(l, info, e))
         return false;
     memory_map(l, info);
