@@ -281,17 +281,35 @@ def test_danger(home):
             raise Failure("vm.yaml is gone")
 
 
-def fill(s, label, text):
-    """Moves down to a field and replaces its text."""
+def move_to(s, label, key="Down"):
+    """Moves to a field of a form."""
     for _ in range(60):
         before = s.cursor(), s.text()
         if before[1].split("\n")[before[0][1]].strip().startswith(label):
-            break
-        s.keys("Down")
+            return
+        s.keys(key)
         wait_for(lambda seen=before: (s.cursor(), s.text()) != seen, "the cursor does not move")
+    raise Failure("no field %s:\n%s" % (label, s.text()))
+
+
+def choose(s, label, word, key="Down"):
+    """Moves to a field and goes through its choices."""
+    move_to(s, label, key)
+    for _ in range(20):
+        if re.search(r"%s +[◂<]? *%s\b" % (re.escape(label), word), s.text()):
+            return
+        before = s.text()
+        s.keys("Space")
+        wait_for(lambda seen=before: s.text() != seen, "the choice does not change")
+    raise Failure("no choice %s:\n%s" % (word, s.text()))
+
+
+def fill(s, label, text):
+    """Moves down to a field and replaces its text."""
+    move_to(s, label)
     s.keys("C-u")
     s.type(text)
-    s.expect(r"%s +%s$" % (re.escape(label), re.escape(text)) if text else re.escape(label) + "[ ▲▼]*$")
+    s.expect(r"%s +%s[ ▲▼]*$" % (re.escape(label), re.escape(text)) if text else re.escape(label) + "[ ▲▼]*$")
 
 
 def test_create():
@@ -373,7 +391,7 @@ def test_edit():
         s.expect("^ Edit db")
         fill(s, "Disk 1 image", "disks/more.raw")
         fill(s, "Disk 1 size", "1GiB")
-        fill(s, "Network ports", "")
+        fill(s, "Network 0 ports", "")
         s.keys("F10")
         s.expect("db saved")
         want = (VM % {"name": "db"}).replace("    size: 20GiB\n", "    size: 20GiB\n  - path: disks/more.raw\n    size: 1GiB\n")
@@ -389,6 +407,37 @@ def test_edit():
         s.expect("db saved")
         if "disk0.raw" in home.read("db") or "more.raw" not in home.read("db"):
             raise Failure(home.read("db"))
+    with case("a second network card, and its removal"), open_list(home) as s:
+        select(s, "win11")
+        s.keys("e")
+        s.expect("^ Edit win11")
+        fill(s, "Network 1 ports", "80:80")
+        s.keys("F10")
+        s.expect("needs a card: see its mode")
+        choose(s, "Network 1 mode", "user", "Up")
+        s.keys("F10")
+        s.expect("win11 saved")
+        want = VM % {"name": "win11"} + "  - mode: user\n    forwards: [\"80:80\"]\n"
+        if home.read("win11") != want:
+            raise Failure(home.read("win11"))
+        s.keys("e")
+        s.expect("^ Edit win11")
+        choose(s, "Network 1 mode", "absent")
+        s.keys("F10")
+        wait_for(lambda: home.read("win11") == VM % {"name": "win11"}, lambda: home.read("win11"))
+    with case("a card besides the default one, and none at all"), open_list(home) as s:
+        home.vm("plain", "version: 1\n")
+        s.expect("plain")
+        select(s, "plain")
+        for card, mode, want in (("Network 1 mode", "none", "networks:\n  - mode: user\n  - mode: none\n"),
+                                 ("Network 1 mode", "absent", "networks:\n  - mode: user\n"),
+                                 ("Network 0 mode", "absent", "networks: []\n")):
+            s.keys("e")
+            s.expect("^ Edit plain")
+            choose(s, card, mode)
+            s.keys("F10")
+            wait_for(lambda want=want: home.read("plain") == "version: 1\n" + want, lambda: home.read("plain"))
+            s.expect("NAME +STATE")
     with case("a file that changed meanwhile is not overwritten"), open_list(home) as s:
         select(s, "router")
         s.keys("e")

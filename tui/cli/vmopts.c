@@ -246,16 +246,8 @@ static void clear_lists(const struct cli_args *a, struct vm_config *c)
         memset(c->cdroms, 0, sizeof(c->cdroms));
         c->cdrom_count = 0;
     }
-    if (cli_flag(a, "no-net")) {
-        for (unsigned i = 0; i < c->network_count; i++) {
-            for (unsigned f = 0; f < c->networks[i].forward_count; f++)
-                x_free(c->networks[i].forwards[f].host);
-            x_free(c->networks[i].id);
-            x_free(c->networks[i].mac);
-        }
-        memset(c->networks, 0, sizeof(c->networks));
-        c->network_count = 0;
-    }
+    if (cli_flag(a, "no-net"))
+        config_no_networks(c);
 }
 
 static bool apply_one(const struct cli_args *a, const char *name, const char *value, struct vm_config *c,

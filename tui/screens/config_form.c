@@ -32,9 +32,19 @@ struct config_form {
     struct vm_config config; /* as loaded, or the defaults */
     struct yaml_file file;   /* edit */
     struct form_field fields[MAX_FIELDS];
-    char *paths[MAX_FIELDS], *labels[MAX_FIELDS], *values[MAX_FIELDS];
+    char *paths[MAX_FIELDS], *labels[MAX_FIELDS], *values[MAX_FIELDS], *choices[MAX_FIELDS];
     unsigned count;
 };
+
+/* The mode of a network card that is not there; the schema has no word for it. */
+#define ABSENT "absent"
+
+static bool is_network_mode(const char *path)
+{
+    size_t len = strlen(path);
+
+    return !strncmp(path, "networks[", 9) && len > 5 && !strcmp(path + len - 5, ".mode");
+}
 
 /* ---- fields ---- */
 
@@ -88,15 +98,19 @@ static void add_field(struct config_form *cf, const char *path, const char *labe
     cf->paths[n] = buf_steal(&name);
     const struct conf_key *key = schema_key(cf->paths[n]);
 
+    bool mode = is_network_mode(cf->paths[n]);
+
+    if (mode)
+        cf->choices[n] = x_asprintf("%s|" ABSENT, key->choices);
     if (!config_get(&cf->config, cf->paths[n], &value))
-        buf_puts(&value, key->choices || !strcmp(key->type, "boolean") ? key->def : "");
+        buf_puts(&value, mode ? ABSENT : key->choices || !strcmp(key->type, "boolean") ? key->def : "");
     cf->values[n] = buf_steal(&value);
     bool choice = key->choices && !strstr(key->type, "list"),
          boolean = !strcmp(key->type, "boolean");
     cf->fields[n] = (struct form_field){.type = choice || boolean ? FORM_CHOICE : FORM_TEXT,
                                         .label = cf->labels[n],
                                         .help = key->help,
-                                        .choices = boolean ? "false|true" : key->choices,
+                                        .choices = boolean ? "false|true" : mode ? cf->choices[n] : key->choices,
                                         .value = cf->values[n]};
     cf->count++;
 }
@@ -111,7 +125,7 @@ static unsigned groups(const struct config_form *cf, const char *path)
     else if (!strncmp(path, "cdroms", 6))
         have = cf->config.cdrom_count, most = CONF_CDROMS;
     else
-        return cf->config.network_count;
+        have = cf->config.network_count, most = CONF_NETWORKS;
     return MIN(have + (cf->edit || have == 0), most);
 }
 
@@ -159,6 +173,8 @@ static bool check(void *owner, unsigned field, const char *value, struct err *e)
         return true;
     if (!strcmp(path, "name"))
         return conf_check_name(value, e);
+    if (is_network_mode(path) && !strcmp(value, ABSENT))
+        return true;
     if (!value[0]) /* checked together when saving */
         return true;
     return config_check(path, value, e);
@@ -172,6 +188,7 @@ static void closed(void *owner)
         x_free(cf->paths[i]);
         x_free(cf->labels[i]);
         x_free(cf->values[i]);
+        x_free(cf->choices[i]);
     }
     config_fini(&cf->config);
     yaml_file_close(&cf->file);
@@ -219,14 +236,15 @@ static void create_done(void *arg)
 /* A value that belongs to an entry that is not there, and need not be. */
 static bool unused_entry(struct config_form *cf, struct view *form, const char *path)
 {
+    bool network = !strncmp(path, "networks[", 9);
     char other[64];
     int i;
 
-    if (strncmp(path, "disks[", 6) && strncmp(path, "cdroms[", 7))
+    if (!network && strncmp(path, "disks[", 6) && strncmp(path, "cdroms[", 7))
         return false;
-    snprintf(other, sizeof(other), "%.*s.path", (int)strcspn(path, "."), path);
+    snprintf(other, sizeof(other), "%.*s.%s", (int)strcspn(path, "."), path, network ? "mode" : "path");
     i = field_of(cf, other);
-    return i >= 0 && !form_value(form, (unsigned)i)[0];
+    return i >= 0 && !strcmp(form_value(form, (unsigned)i), network ? ABSENT : "");
 }
 
 /* A size without a path is a new image in the VM's folder. */
@@ -253,6 +271,7 @@ static void submit_create(struct config_form *cf, struct view *form)
     bool ok = true;
 
     config_init(&j->config);
+    config_no_networks(&j->config); /* those of the form */
     if (deck_find(name)) {
         form_fail(form, field_of(cf, "name"), "a VM of this name exists");
         ok = false;
@@ -341,22 +360,48 @@ static bool apply(struct buf *text, const char *path, const char *value, struct 
     return ok;
 }
 
-/* The image's path was emptied: the whole entry goes. */
+/* The image's path was emptied, or the card is absent: the whole entry goes. */
 static bool removed_entry(struct config_form *cf, struct view *form, const char *path, char *entry,
                           size_t size)
 {
-    if (strncmp(path, "disks[", 6) && strncmp(path, "cdroms[", 7))
-        return false;
     if (!unused_entry(cf, form, path))
         return false;
     snprintf(entry, size, "%.*s", (int)strcspn(path, "."), path);
     return true;
 }
 
+/* The field that says whether an entry is there. */
+static bool leads_entry(const char *path)
+{
+    return strstr(path, ".path") || is_network_mode(path);
+}
+
+static bool was_there(const char *value)
+{
+    return value[0] && strcmp(value, ABSENT);
+}
+
+/* A file without the key networks has a card; it must stand there before another one can, or before it can go. */
+static bool write_first_network(struct config_form *cf, struct view *form, struct buf *text, struct err *e)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < cf->count; i++)
+        changed |= cf->paths[i] && is_network_mode(cf->paths[i]) && form_changed(form, i);
+    int first = field_of(cf, "networks[0].mode");
+
+    return !changed || first < 0 || !was_there(cf->values[first]) ||
+           apply(text, "networks[0].mode", cf->values[first], e);
+}
+
 static bool edit_fields(struct config_form *cf, struct view *form, struct buf *text)
 {
     struct err e = ERR_INIT;
 
+    if (!write_first_network(cf, form, text, &e)) {
+        form_fail(form, -1, e.msg);
+        return false;
+    }
     for (unsigned i = 0; i < cf->count; i++) {
         const char *path = cf->paths[i];
         char entry[64];
@@ -364,9 +409,11 @@ static bool edit_fields(struct config_form *cf, struct view *form, struct buf *t
         if (!path || !form_changed(form, i))
             continue;
         if (removed_entry(cf, form, path, entry, sizeof(entry))) {
-            if (!strstr(path, ".size") || !form_value(form, i)[0] || cf->values[i][0])
+            bool network = strstr(path, ".forwards");
+
+            if ((!network && !strstr(path, ".size")) || !form_value(form, i)[0] || cf->values[i][0])
                 continue;
-            form_fail(form, (int)i, "needs the image's path above");
+            form_fail(form, (int)i, network ? "needs a card: see its mode" : "needs the image's path above");
             return false;
         }
         if (!apply(text, path, form_value(form, i), &e)) {
@@ -379,7 +426,7 @@ static bool edit_fields(struct config_form *cf, struct view *form, struct buf *t
         const char *path = cf->paths[i];
         char entry[64];
 
-        if (!path || !strstr(path, ".path") || !cf->values[i][0] ||
+        if (!path || !leads_entry(path) || !was_there(cf->values[i]) ||
             !removed_entry(cf, form, path, entry, sizeof(entry)))
             continue;
         if (!apply(text, entry, NULL, &e)) {

@@ -95,9 +95,9 @@ struct vm_config {
 
 /* Keys are named by path: "memory", "disks[0].path", "display.vnc.port". See schema.def. */
 
-/* The schema's defaults; that includes one network in mode user (set network_count to 0 for none,
- * after config_set("networks...") or by hand) and COM1 as console. */
+/* The schema's defaults; that includes one network in mode user and COM1 as console. */
 void config_init(struct vm_config *c);
+void config_no_networks(struct vm_config *c);
 void config_fini(struct vm_config *c);
 
 /* Diagnostics of a file: all of them, in order of position. */

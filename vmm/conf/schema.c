@@ -217,6 +217,13 @@ void config_fini(struct vm_config *c)
     memset(c, 0, sizeof(*c));
 }
 
+void config_no_networks(struct vm_config *c)
+{
+    static const char path[] = "networks";
+
+    list_fini(conf_row_find(path, sizeof(path) - 1), c);
+}
+
 /* ---- access by path ---- */
 
 bool conf_path_pattern(const char *path, struct buf *pattern)
