@@ -133,7 +133,8 @@ const struct cli_exit cli_exits[] = {
     {10, "cancelled"},
     {0},
 };
-const char cli_exit_run[] = "run: (v << 1) | 1 after a write of v to the exit port of --debug-exit, 128 + N when signal N had to power it off.";
+const char cli_exit_run[] =
+    "run: (v << 1) | 1 after a write of v to the exit port of --debug-exit, 128 + N when signal N had to power it off.";
 
 static void help_exit(void)
 {

@@ -381,27 +381,10 @@ static bool was_there(const char *value)
     return value[0] && strcmp(value, ABSENT);
 }
 
-/* A file without the key networks has a card; it must stand there before another one can, or before it can go. */
-static bool write_first_network(struct config_form *cf, struct view *form, struct buf *text, struct err *e)
-{
-    bool changed = false;
-
-    for (unsigned i = 0; i < cf->count; i++)
-        changed |= cf->paths[i] && is_network_mode(cf->paths[i]) && form_changed(form, i);
-    int first = field_of(cf, "networks[0].mode");
-
-    return !changed || first < 0 || !was_there(cf->values[first]) ||
-           apply(text, "networks[0].mode", cf->values[first], e);
-}
-
 static bool edit_fields(struct config_form *cf, struct view *form, struct buf *text)
 {
     struct err e = ERR_INIT;
 
-    if (!write_first_network(cf, form, text, &e)) {
-        form_fail(form, -1, e.msg);
-        return false;
-    }
     for (unsigned i = 0; i < cf->count; i++) {
         const char *path = cf->paths[i];
         char entry[64];

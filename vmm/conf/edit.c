@@ -337,6 +337,41 @@ static bool apply(struct edit *ed, const struct node *root, const char *path,
     return ok;
 }
 
+/* A list that the file leaves out may have a default entry: it must stand there before others can, or before it can
+ * go. Its key to be written, as a row; NULL when there is nothing of the kind. */
+static const struct conf_row *missing_default(const struct node *root, const char *path, const char *value)
+{
+    size_t len = strcspn(path, "[");
+    const struct conf_row *list = path[len] ? conf_row_find(path, len) : NULL;
+    const struct node *n = node_key(root, path, len);
+    bool first = !strncmp(path + len, "[0]", 3);
+
+    if (!list || !list->default_entries || (n && !node_is_null(n)))
+        return NULL;
+    if (value ? first : strcmp(path + len, "[0]") || list->count_offset == NO_COUNT)
+        return NULL;
+    for (unsigned i = 0; i < conf_row_count; i++) {
+        const struct conf_row *row = &conf_rows[i];
+        if (!strncmp(row->path, path, len + 1) && (row->flags & CONF_ALWAYS) && !strchr(row->def, '#'))
+            return row;
+    }
+    return NULL;
+}
+
+/* Writes the default entry, then edits. */
+static bool edit_with_default(const char *text, size_t len, const struct conf_row *row, const char *path,
+                              const char *value, struct buf *out, struct conf_diags *diags, struct err *e)
+{
+    struct buf both = BUF_INIT;
+    char first[64];
+
+    snprintf(first, sizeof(first), "%.*s[0].%s", (int)strcspn(path, "["), path, strchr(row->path, '.') + 1);
+    bool ok = config_edit(text, len, first, row->def, &both, diags, e) &&
+              config_edit(both.data, both.len, path, value, out, diags, e);
+    buf_free(&both);
+    return ok;
+}
+
 bool config_edit(const char *text, size_t len, const char *path, const char *value, struct buf *out,
                  struct conf_diags *diags, struct err *e)
 {
@@ -363,6 +398,11 @@ bool config_edit(const char *text, size_t len, const char *path, const char *val
     if (!root)
         return err_set(e, ERR_INVALID, "%s",
                        diags->count ? diags->list[0].message : "the file is empty");
+    const struct conf_row *first = missing_default(root, path, t.value);
+    if (first) {
+        node_free(root);
+        return edit_with_default(text, len, first, path, value, out, diags, e);
+    }
     ok = apply(&ed, root, path, &t);
     node_free(root);
     if (ok) {

@@ -24,8 +24,9 @@ struct sup_opts {
 };
 
 /* Runs a VM until its end. SIGTERM, SIGINT or SIGHUP presses its power button; a second one, or
- * machine.shutdown_timeout, powers it off. Returns the exit status: 0 after power-off by the guest, that of debug exit,
- * 128 + signal when a signal had to power it off; -1 with e when it could not start or broke down. Nothing is left behind on failure. */
+ * machine.shutdown_timeout, powers it off. Returns the exit status: 0 after power-off by the guest,
+ * that of debug exit, 128 + signal when a signal had to power it off; -1 with e when it could not
+ * start or broke down. Nothing is left behind on failure. */
 int sup_run(const struct sup_opts *o, struct err *e);
 
 /* main of the hidden roles; they return the exit status. */

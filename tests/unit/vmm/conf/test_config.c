@@ -366,6 +366,36 @@ static void edits(void **state)
     check_edit("memory", "1GiB", "1GiB", "1GiB");
 }
 
+/* A list that is not in the file has default entries all the same. */
+static void edits_of_defaults(void **state)
+{
+    static const struct {
+        const char *before, *path, *value, *after;
+    } cases[] = {
+        {"version: 1\n", "networks[0].mode", "none", "version: 1\nnetworks:\n  - mode: none\n"},
+        {"version: 1\n", "networks[1].mode", "none", "version: 1\nnetworks:\n  - mode: user\n  - mode: none\n"},
+        {"version: 1\n", "networks[0]", NULL, "version: 1\nnetworks: []\n"},
+        {"version: 1\nnetworks:\n", "networks[0]", NULL, "version: 1\nnetworks: []\n"},
+        {"version: 1\nnetworks: []\n", "networks[0].mode", "user", "version: 1\nnetworks: [{mode: user}]\n"},
+        {"version: 1\n", "serial[1].mode", "none",
+         "version: 1\nserial:\n  - mode: console\n  - mode: none\n"},
+        {"version: 1\n", "disks[0]", NULL, "version: 1\n"},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conf_diags d = {0};
+        struct err e = ERR_INIT;
+        struct buf out = BUF_INIT;
+
+        if (!config_edit(cases[i].before, strlen(cases[i].before), cases[i].path, cases[i].value, &out, &d, &e))
+            fail_msg("%s: %s", cases[i].path, e.msg);
+        assert_string_equal(buf_str(&out), cases[i].after);
+        buf_free(&out);
+        conf_diags_free(&d);
+    }
+}
+
 static void edit_refusals(void **state)
 {
     static const struct {
@@ -511,7 +541,8 @@ int main(void)
         cmocka_unit_test(defaults),        cmocka_unit_test(every_key),
         cmocka_unit_test(bad_files),       cmocka_unit_test(example_files),
         cmocka_unit_test(format),          cmocka_unit_test(caps),
-        cmocka_unit_test(edits),           cmocka_unit_test(edit_refusals),
+        cmocka_unit_test(edits),           cmocka_unit_test(edits_of_defaults),
+        cmocka_unit_test(edit_refusals),
         cmocka_unit_test(edit_crlf),       cmocka_unit_test(get_and_set),
         cmocka_unit_test(schema_is_sound), cmocka_unit_test(layouts_exist),
         cmocka_unit_test(sizes_and_paths),
