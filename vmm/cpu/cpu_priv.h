@@ -87,7 +87,17 @@ enum mmu_index { MMU_KERNEL, MMU_USER, MMU_KERNEL_AC, MMU_COUNT };
 /* ---- what generated code addresses, see jit/jit_priv.h ---- */
 
 #define JIT_JUMPS 1024u /* entries of each jump cache; entry 0 stays empty */
-#define JIT_PAGES 1024u /* of the table of code pages: the lower half for global ones */
+#define JIT_PAGES_GLOBAL 4096u /* of the table of code pages: first those of global pages */
+#define JIT_PAGES_LOCAL  1024u
+#define JIT_KNOWN 4096u /* of the table of blocks by RIP and mode */
+
+/* A block that was executed lately. Zeros: none. Its entry sees for itself whether its page is still mapped as it was. */
+struct jit_known {
+    uint64_t minus_rip;
+    const void *entry;
+    uint32_t minus_mode; /* jit_mode */
+    uint32_t unused[3];  /* makes it 32 bytes */
+};
 
 struct jit_hot {
     uint64_t ret;              /* return address of the stub that is running */
@@ -108,11 +118,14 @@ struct jit_hot {
     uint64_t addend[8];        /* of groups of accesses in the block */
     uint32_t link, site;       /* the exit that was taken */
     uint32_t mxcsr_host;
-    uint32_t page[JIT_PAGES];  /* identities of mapped code pages, by slot */
+    uint64_t jump_fill;        /* PEXT mask: what jump_select is at other times */
+    uint64_t known_select;     /* PEXT mask: the bits of RIP + (RIP >> 12) that choose an entry of known */
+    uint32_t page[JIT_PAGES_GLOBAL + JIT_PAGES_LOCAL]; /* identities of mapped code pages, by slot */
     struct {
         uint64_t tag[JIT_JUMPS];   /* minus RIP */
         const void *host[JIT_JUMPS];
     } jumps[MMU_COUNT];
+    struct jit_known known[JIT_KNOWN];
     uint8_t x87[576] __attribute__((aligned(64))); /* XSAVE image */
 };
 

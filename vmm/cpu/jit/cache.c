@@ -101,13 +101,47 @@ static void add_jump(struct cpu *c, const struct jit_block *b)
     c->jit->jumps_local[mmu] |= !b->global;
 }
 
+/* ---- blocks that were executed lately ---- */
+
+_Static_assert(sizeof(struct jit_known) == 32, "the stub that reads it multiplies by 32");
+
+static struct jit_known *known(struct cpu *c, uint64_t rip)
+{
+    return &c->hot.known[(rip + (rip >> PAGE_SHIFT)) & (JIT_KNOWN - 1)];
+}
+
+static const void *find_known(struct cpu *c, uint32_t mode)
+{
+    const struct jit_known *k = known(c, c->s.rip);
+
+    return k->minus_rip == -c->s.rip && k->minus_mode == -mode ? k->entry : NULL;
+}
+
+static void add_known(struct cpu *c, const struct jit_block *b)
+{
+    if (!(b->mode & JM_ALONE))
+        *known(c, b->rip) = (struct jit_known){.minus_rip = -b->rip, .minus_mode = -b->mode, .entry = b->entry};
+}
+
+const void *jit_next(struct cpu *c)
+{
+    uint32_t mode, pending = atomic_load_explicit(&c->pending, memory_order_relaxed);
+
+    if (atomic_load_explicit(&c->hot.attention, memory_order_relaxed) || (pending & ~CPU_PENDING_IRQ) ||
+        (pending && (c->s.rflags & X86_IF)) || debug_active(c) || c->s.sti_shadow || c->s.mov_ss_shadow ||
+        c->s.mp_state != X86_MP_RUNNABLE)
+        return NULL;
+    mode = jit_mode(c);
+    return mode == c->jit->jumps_mode[c->mmu] ? find_known(c, mode) : NULL;
+}
+
 /* ---- code pages ---- */
 
 static unsigned page_slot(uint64_t linear, bool global)
 {
-    unsigned n = (unsigned)((linear >> PAGE_SHIFT) * 0x9e3779b1u >> 16) & (JIT_PAGES / 2 - 1);
+    unsigned n = (unsigned)((linear >> PAGE_SHIFT) * 0x9e3779b1u >> 16) &  (JIT_PAGES_GLOBAL - 1);
 
-    return global ? n : n + JIT_PAGES / 2;
+    return global ? n : JIT_PAGES_GLOBAL + n % JIT_PAGES_LOCAL;
 }
 
 static struct code_page *code_page(struct jit *j, uint64_t linear, uint64_t page, bool user, bool global)
@@ -139,7 +173,8 @@ void jit_tlb_flushed(struct cpu *c, bool global)
 {
     if (!c->jit)
         return;
-    memset(c->hot.page + (global ? 0 : JIT_PAGES / 2), 0, sizeof(c->hot.page) / (global ? 1 : 2));
+    unsigned first = global ? 0 : JIT_PAGES_GLOBAL;
+    memset(c->hot.page + first, 0, sizeof(c->hot.page) - first * sizeof(c->hot.page[0]));
     for (unsigned m = 0; m < MMU_COUNT; m++)
         if (global ? c->jit->jumps_any[m] : c->jit->jumps_local[m])
             clear_jumps(c, m);
@@ -270,6 +305,7 @@ void jit_flush(struct cpu *c)
     memset(j->hash, 0, sizeof(j->hash));
     memset(j->by_page, 0, sizeof(j->by_page));
     memset(j->pages, 0, sizeof(j->pages));
+    memset(c->hot.known, 0, sizeof(c->hot.known));
     j->crossing = NULL;
     j->hot = j->start;
     j->cold = j->hot_end;
@@ -500,6 +536,29 @@ static bool jump_missed(struct cpu *c)
     return true;
 }
 
+/* Code to execute at RIP after leaving by link, or NULL. */
+static const void *code_to_run(struct cpu *c, uint32_t mode, uint32_t link, uint64_t generation)
+{
+    struct jit *j = c->jit;
+    bool linked = link < LINK_JUMP && generation == j->generation;
+
+    if (link == LINK_NONE && !atomic_load_explicit(&j->stale_any, memory_order_acquire)) {
+        const void *code = find_known(c, mode);
+        if (code)
+            return code;
+    }
+    struct jit_block *b = lookup(c, mode | (linked && j->links[link].alone ? JM_ALONE : 0));
+    if (!b)
+        return NULL;
+    page_is_mapped(c, b);
+    add_known(c, b);
+    if (linked && generation == j->generation) /* lookup may have thrown everything away */
+        link_to(j, &j->links[link], b);
+    else if (link == LINK_JUMP || link == LINK_INDIRECT)
+        add_jump(c, b);
+    return b->body;
+}
+
 enum jit_result jit_run(struct cpu *c)
 {
     struct jit *j = c->jit;
@@ -515,19 +574,13 @@ enum jit_result jit_run(struct cpu *c)
         j->jumps_mode[c->mmu] = mode;
     }
     for (;;) {
-        bool alone = link < LINK_JUMP && generation == j->generation && j->links[link].alone;
-        struct jit_block *b = lookup(c, mode | (alone ? JM_ALONE : 0));
+        const void *code = code_to_run(c, mode, link, generation);
 
-        if (!b)
+        if (!code)
             return JIT_COLD;
-        page_is_mapped(c, b);
-        if (link < LINK_JUMP && generation == j->generation)
-            link_to(j, &j->links[link], b);
-        else if (link == LINK_JUMP || link == LINK_INDIRECT)
-            add_jump(c, b);
         generation = j->generation;
         jit_trap_cpu = c;
-        j->enter(c, b->body);
+        j->enter(c, code);
         link = c->hot.link;
         if (link == LINK_NONE)
             return JIT_AGAIN;
@@ -541,6 +594,7 @@ enum jit_result jit_run(struct cpu *c)
             c->s.rip = j->links[link].rip;
         if (atomic_load_explicit(&c->hot.attention, memory_order_relaxed))
             return JIT_AGAIN;
+        mode = jit_mode(c); /* jit_next may have changed it */
     }
 }
 
@@ -613,6 +667,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         err_errno(e, errno, "cannot allocate the translator's tables");
     else if (map_code(j, e) && jit_make_stubs(j)) {
         c->hot.page_select = PAGE_MASK;
+        c->hot.jump_fill = JUMP_SELECT;
+        c->hot.known_select = JIT_KNOWN - 1;
         c->hot.if_clear = ~(uint64_t)X86_IF;
         c->hot.mxcsr_host = 0x1f80;
         c->hot.vec_absent = c->hot.x87_absent = 1;

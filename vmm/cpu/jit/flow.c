@@ -152,7 +152,14 @@ static void find_jump(struct tr *t, enum jit_site_kind kind, unsigned after)
     uint8_t *hit = emit_short(e, OP_JRCXZ);
     uint8_t *miss = emit_jmp_forward(e);
     emit_patch8(e, hit);
+    const void *found = emit_rx(e);
     emit_patch32(e, miss, emit_rx(cold));
+    emit_mov_imm(cold, H_TEMP, t->mode);
+    emit_call(cold, t->j->find_jump[JM_MMU(t->mode)]);
+    emit_load(cold, true, H_RCX, rm_reg(H_TEMP));
+    uint8_t *unknown = emit_short(cold, OP_JRCXZ);
+    emit_jmp(cold, found);
+    emit_patch8(cold, unknown);
     emit_mov_imm(cold, H_TEMP, tr_site(t, after, kind));
     emit_jmp(cold, t->j->exit_indirect);
 }

@@ -163,7 +163,7 @@ struct jit {
 
     /* ---- stubs, executable addresses ---- */
     void (*enter)(struct cpu *c, const void *code);
-    const void *exit_link, *exit_jump, *exit_indirect, *slow, *callback, *vec_load, *x87_load, *trap;
+    const void *exit_link, *exit_jump, *exit_indirect, *find_jump[MMU_COUNT], *slow, *callback, *vec_load, *x87_load, *trap;
 
     struct tr_insn insns[JIT_INSNS]; /* of the block being translated */
     struct tr_insn peeked;           /* an instruction behind it */
@@ -200,6 +200,8 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
 /* ---- cache.c ---- */
 
 void jit_flush(struct cpu *c);
+/* Where the code for RIP and the mode as it is now begins, or NULL: not known, or something is to be done first. */
+const void *jit_next(struct cpu *c);
 /* A group check failed though its first access would not. */
 void jit_group_failed(struct cpu *c, struct jit_block *b);
 void *jit_alloc(struct jit *j, size_t size);

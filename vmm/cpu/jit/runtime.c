@@ -65,15 +65,19 @@ unsigned jit_slow_access(struct cpu *c, uint64_t linear, unsigned site)
     return 0;
 }
 
-unsigned jit_call_handler(struct cpu *c, const struct jit_call *call)
+const void *jit_call_handler(struct cpu *c, const struct jit_call *call)
 {
+    const bool shadow = c->s.sti_shadow || c->s.mov_ss_shadow;
+
     c->s.rip = call->rip;
     c->branched = c->end_block = false;
     call->insn.exec(c, &call->insn);
     c->stats.instructions++;
     if (!c->branched)
         c->s.rip = (c->s.rip + call->insn.len) & c->rip_mask;
-    bool leaves = call->ends || c->branched || c->end_block;
+    bool ends = call->ends || c->branched || c->end_block;
     c->branched = c->end_block = false;
-    return leaves;
+    if (shadow)
+        c->s.sti_shadow = c->s.mov_ss_shadow = 0;
+    return ends ? jit_next(c) : (const void *)(uintptr_t)c->hot.ret;
 }

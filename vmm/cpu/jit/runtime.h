@@ -23,7 +23,7 @@ void jit_x87_saved(struct cpu *c);
 void jit_x87_prepare(struct cpu *c);
 /* Fills the TLB. 0: that does not help; RIP is set. */
 unsigned jit_slow_access(struct cpu *c, uint64_t linear, unsigned site);
-/* Not 0: leave translated code. May raise. */
-unsigned jit_call_handler(struct cpu *c, const struct jit_call *call);
+/* The host address to go on at, or NULL: leave translated code. May raise. */
+const void *jit_call_handler(struct cpu *c, const struct jit_call *call);
 
 #endif

@@ -197,6 +197,71 @@ static void exit_indirect_stub(struct emit *e)
     leave(e);
 }
 
+static void require_zero(struct emit *e, uint8_t **fail)
+{
+    uint8_t *zero = emit_short(e, OP_JRCXZ);
+
+    *fail = emit_jmp_forward(e);
+    emit_patch8(e, zero);
+}
+
+/* R14: an RIP that the jump cache has not, R15D: the mode. Looks for it in hot.known and puts it into the jump cache.
+ * R15: host address, or 0. Flags stay. */
+static void find_jump_stub(struct emit *e, unsigned mmu)
+{
+    const int32_t cache = (int32_t)(sizeof(((struct jit_hot *)0)->jumps[0]) * mmu);
+    uint8_t *asked, *other_rip, *other_mode;
+
+    take_return(e);
+    emit_store(e, true, H_ADDR, STATE(OFF_HOT(target)));
+    emit_store(e, false, H_TEMP, STATE(OFF_HOT(site)));
+    emit_load(e, false, H_RCX, STATE(OFF_HOT(attention)));
+    require_zero(e, &asked);
+    emit_rorx(e, true, H_TEMP, rm_reg(H_ADDR), PAGE_SHIFT);
+    emit_lea(e, true, H_TEMP, rm_index(H_TEMP, H_ADDR, 1, 0));
+    emit_pext(e, H_TEMP, H_TEMP, STATE(OFF_HOT(known_select)));
+    emit_rorx(e, true, H_TEMP, rm_reg(H_TEMP), 64 - 5); /* times 32 */
+    emit_load(e, true, H_RCX, rm_index(H_RSP, H_TEMP, 1, OFF_HOT(known[0].minus_rip)));
+    emit_lea(e, true, H_RCX, rm_index(H_RCX, H_ADDR, 1, 0));
+    require_zero(e, &other_rip);
+    emit_load(e, false, H_RCX, rm_index(H_RSP, H_TEMP, 1, OFF_HOT(known[0].minus_mode)));
+    emit_load(e, false, H_ADDR, STATE(OFF_HOT(site)));
+    emit_lea(e, false, H_RCX, rm_index(H_RCX, H_ADDR, 1, 0));
+    require_zero(e, &other_mode);
+    emit_load(e, true, H_TEMP, rm_index(H_RSP, H_TEMP, 1, OFF_HOT(known[0].entry)));
+    emit_load(e, true, H_ADDR, STATE(OFF_HOT(target)));
+    emit_pext(e, H_RCX, H_ADDR, STATE(OFF_HOT(jump_fill)));
+    uint8_t *first = emit_short(e, OP_JRCXZ); /* stays empty */
+    emit_store(e, true, H_TEMP, rm_index(H_RSP, H_RCX, 8, OFF_HOT(jumps[0].host) + cache));
+    emit_op(e, true, 0xf7, 2, rm_reg(H_ADDR)); /* not */
+    emit_lea(e, true, H_ADDR, rm_mem(H_ADDR, 1));
+    emit_store(e, true, H_ADDR, rm_index(H_RSP, H_RCX, 8, OFF_HOT(jumps[0].tag) + cache));
+    emit_load(e, true, H_ADDR, STATE(OFF_HOT(target)));
+    emit_patch8(e, first);
+    go_back(e);
+    emit_patch32(e, asked, emit_rx(e));
+    emit_patch32(e, other_rip, emit_rx(e));
+    emit_patch32(e, other_mode, emit_rx(e));
+    emit_load(e, true, H_ADDR, STATE(OFF_HOT(target)));
+    emit_mov_imm(e, H_TEMP, 0);
+    go_back(e);
+}
+
+static void find_jump_kernel_stub(struct emit *e)
+{
+    find_jump_stub(e, MMU_KERNEL);
+}
+
+static void find_jump_user_stub(struct emit *e)
+{
+    find_jump_stub(e, MMU_USER);
+}
+
+static void find_jump_kernel_ac_stub(struct emit *e)
+{
+    find_jump_stub(e, MMU_KERNEL_AC);
+}
+
 /* RIP is set; the instruction there is the interpreter's. */
 static void trap_stub(struct emit *e)
 {
@@ -242,11 +307,12 @@ static void callback_stub(struct emit *e)
     x87_out(e);
     EMIT(e, 0x48, 0x89, 0xe7, 0x4c, 0x89, 0xfe); /* mov rdi, rsp; mov rsi, r15 */
     call_c(e, (const void *)jit_call_handler);
-    EMIT(e, 0x85, 0xc0);
-    uint8_t *ends = emit_jcc_forward(e, 5);
+    EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax */
+    uint8_t *leaves = emit_jcc_forward(e, 4);
+    emit_store(e, true, H_RAX, STATE(OFF_HOT(ret)));
     reload(e);
     go_back(e);
-    emit_patch32(e, ends, emit_rx(e));
+    emit_patch32(e, leaves, emit_rx(e));
     store_imm32(e, OFF_HOT(link), LINK_NONE);
     leave(e);
 }
@@ -291,6 +357,9 @@ bool jit_make_stubs(struct jit *j)
     STUB(exit_link, exit_link_stub);
     STUB(exit_jump, exit_jump_stub);
     STUB(exit_indirect, exit_indirect_stub);
+    STUB(find_jump[MMU_KERNEL], find_jump_kernel_stub);
+    STUB(find_jump[MMU_USER], find_jump_user_stub);
+    STUB(find_jump[MMU_KERNEL_AC], find_jump_kernel_ac_stub);
     STUB(trap, trap_stub);
     STUB(slow, slow_stub);
     STUB(callback, callback_stub);
