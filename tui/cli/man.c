@@ -41,7 +41,7 @@ static const char tail[] =
     ".TP\n.B VMDECK_CPU\n"
     "How the software CPU works inside, for those who look for a mistake in it; a guest cannot tell. Words with commas\n"
     "between them: \\fBinterpret\\fR (translate nothing), \\fBheat=\\fIN\\fR (translate what was executed that often,\n"
-    "4), \\fBcode=\\fIBYTES\\fR (of translated code for each vCPU), \\fBtlb=\\fISLOTS\\fR, \\fBevict\\fR (keep one\n"
+    "16), \\fBcode=\\fIBYTES\\fR (of translated code for each vCPU), \\fBtlb=\\fISLOTS\\fR, \\fBevict\\fR (keep one\n"
     "translation at a time).\n"
     ".SH FILES\n"
     ".TP\n"

@@ -19,7 +19,7 @@
 #include "vmm/cpu/seg.h"
 
 #define HASH_BITS  14
-#define ARENA_SIZE (24u << 20)
+#define ARENA_SIZE (6u << 20)
 
 struct code_map {
     struct cpu_set *set;

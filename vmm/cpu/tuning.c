@@ -30,7 +30,7 @@ static void apply(struct cpu_tuning *t, const char *key, unsigned long value)
 
 struct cpu_tuning cpu_tuning_default(unsigned vcpus)
 {
-    struct cpu_tuning t = {.heat = 4, .code_memory = MAX(CODE_MEMORY / vcpus, CODE_MEMORY_MIN),
+    struct cpu_tuning t = {.heat = 16, .code_memory = MAX(CODE_MEMORY / vcpus, CODE_MEMORY_MIN),
                            .tlb_min = 1024, .tlb_max = TLB_MAX};
     const char *env = getenv("VMDECK_CPU");
     char item[64];
