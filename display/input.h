@@ -19,6 +19,12 @@ enum input_type {
 #define INPUT_WHEEL_UP   8u /* wheel bits are pulses, as in RFB */
 #define INPUT_WHEEL_DOWN 16u
 
+/* Lock lights of a keyboard, as on PS/2 and in VNC. */
+#define INPUT_LED_SCROLL 1u
+#define INPUT_LED_NUM    2u
+#define INPUT_LED_CAPS   4u
+#define INPUT_LEDS       7u
+
 struct input_event {
     uint16_t type, code;
     uint32_t value;

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "display/input.h"
 #include "vmm/base/alloc.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/fd.h"
@@ -18,6 +19,7 @@
 #define MAGIC        0x666d7376u /* "vsmf" */
 #define RING         64u
 #define PENDING      16u
+#define LEDS_KNOWN   0x100u
 #define CELLS_OFFSET 4096u
 #define PIXEL_OFFSET 65536u
 #define PIXEL_BYTES  ((size_t)SURFACE_MAX_WIDTH * SURFACE_MAX_HEIGHT * 4)
@@ -32,6 +34,7 @@ struct shared {
     uint32_t magic;
     uint32_t seq; /* odd while the geometry is being written */
     struct shared_geometry geometry;
+    uint32_t leds; /* with LEDS_KNOWN */
     uint64_t frame; /* release: everything up to it is in place */
     uint64_t full_frame; /* the whole screen changed in this frame */
     uint64_t ring_next;  /* entries ever written */
@@ -170,6 +173,11 @@ void surface_set_geometry(struct surface *s, const struct surface_geometry *g)
     __atomic_store_n(&s->sh->seq, seq + 2, __ATOMIC_RELEASE);
 }
 
+void surface_set_leds(struct surface *s, uint8_t leds)
+{
+    __atomic_store_n(&s->sh->leds, leds | LEDS_KNOWN, __ATOMIC_RELAXED);
+}
+
 static struct surface_rect rect_union(struct surface_rect a, struct surface_rect b)
 {
     unsigned x0 = MIN(a.x, b.x), y0 = MIN(a.y, b.y);
@@ -250,6 +258,14 @@ void surface_get_geometry(struct surface *s, struct surface_geometry *g)
     g->cursor_col = n->cursor_col;
     g->cursor_row = n->cursor_row;
     g->cursor_visible = n->cursor_visible && n->cursor_col < n->cols && n->cursor_row < n->rows;
+}
+
+bool surface_get_leds(struct surface *s, uint8_t *leds)
+{
+    uint32_t v = __atomic_load_n(&s->sh->leds, __ATOMIC_RELAXED);
+
+    *leds = (uint8_t)(v & INPUT_LEDS);
+    return v & LEDS_KNOWN;
 }
 
 const uint32_t *surface_read_pixels(struct surface *s)

@@ -58,12 +58,17 @@ void surface_damage(struct surface *s, struct surface_rect r);
  * readers poll. Without either it does nothing. */
 void surface_publish(struct surface *s);
 
+/* The lights of the guest's keyboard, INPUT_LED_*; readers see them without a new frame. */
+void surface_set_leds(struct surface *s, uint8_t leds);
+
 /* ---- reader: one thread at a time per struct surface ---- */
 
 void surface_get_geometry(struct surface *s, struct surface_geometry *g);
 const uint32_t *surface_read_pixels(struct surface *s);
 const struct surface_cell *surface_read_cells(struct surface *s);
 uint64_t surface_frame(struct surface *s);
+/* False before the guest has set them for the first time. */
+bool surface_get_leds(struct surface *s, uint8_t *leds);
 /* Damage since frame `since`: fills at most max rectangles and returns their count; the whole screen when
  * the history does not reach back that far. *now is the frame it goes up to. */
 unsigned surface_get_damage(struct surface *s, uint64_t since, struct surface_rect *rects, unsigned max,

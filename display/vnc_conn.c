@@ -343,7 +343,8 @@ static bool encoding_passes(int32_t enc)
 {
     static const int32_t list[] = {0, 1, 2, 4, 5, 6, 7, 16, /* Raw to Tight, ZRLE */
                                    -223, -224, -308,        /* NewFBSize, LastRect, ExtendedDesktopSize */
-                                   -258};                   /* extended keys */
+                                   -258,                    /* extended keys */
+                                   -261, 0x574d5668};       /* lights: QEMU's, VMware's */
 
     if ((enc >= -32 && enc <= -23) || (enc >= -256 && enc <= -247)) /* JPEG quality, compression */
         return true;

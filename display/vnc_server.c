@@ -36,6 +36,8 @@
 #define JOINING_MAX   32
 #define RECTS_MAX     64
 #define QEMU_EXT_KEY  (-258)
+#define QEMU_LEDS     (-261)
+#define VMWARE_LEDS   0x574d5668
 
 struct joining {
     int sock;
@@ -50,6 +52,8 @@ struct vnc_server {
     unsigned new_width, new_height; /* what the surface wants, since when */
     int64_t new_since;
     uint64_t frame;
+    bool leds_known; /* as viewers were told */
+    uint8_t leds;
     char password[VNC_PASSWORD_MAX + 1];
     _Atomic uint32_t size; /* width << 16 | height for the relay */
     pthread_t thread;
@@ -147,6 +151,60 @@ static rfbBool enable_ext_key(rfbClientPtr cl, void **data, int encoding)
 static int ext_key_encodings[] = {QEMU_EXT_KEY, 0};
 static rfbProtocolExtension ext_key = {.pseudoEncodings = ext_key_encodings,
                                        .enablePseudoEncoding = enable_ext_key};
+
+/* ---- lights of the keyboard ---- */
+
+/* The extension's data of a client is a pointer to one of these. */
+static int led_encodings[] = {QEMU_LEDS, VMWARE_LEDS, 0};
+static rfbBool enable_leds(rfbClientPtr cl, void **data, int encoding);
+static rfbProtocolExtension leds_ext = {.pseudoEncodings = led_encodings, .enablePseudoEncoding = enable_leds};
+
+/* An update of one empty rectangle with the lights behind it; both protocols number them alike. */
+static rfbBool send_leds(rfbClientPtr cl, int encoding, uint8_t leds)
+{
+    struct {
+        rfbFramebufferUpdateMsg msg;
+        rfbFramebufferUpdateRectHeader rect;
+        uint8_t state[4];
+    } __attribute__((packed)) m = {
+        .msg = {.type = rfbFramebufferUpdate, .nRects = htobe16(1)},
+        .rect = {.encoding = htobe32((uint32_t)encoding)},
+    };
+    bool wide = encoding == VMWARE_LEDS;
+
+    m.state[wide ? 3 : 0] = leds;
+    return rfbWriteExact(cl, (const char *)&m, (int)(sizeof(m) - (wide ? 0 : 3))) > 0;
+}
+
+static rfbBool enable_leds(rfbClientPtr cl, void **data, int encoding)
+{
+    const struct vnc_server *srv = cl->screen->screenData;
+
+    if (encoding != QEMU_LEDS && encoding != VMWARE_LEDS)
+        return FALSE;
+    if (*data == &led_encodings[0])
+        return TRUE; /* one kind is enough */
+    *data = &led_encodings[encoding == QEMU_LEDS ? 0 : 1];
+    return srv->leds_known ? send_leds(cl, encoding, srv->leds) : TRUE;
+}
+
+static void update_leds(struct vnc_server *srv)
+{
+    rfbClientPtr cl;
+    uint8_t leds;
+
+    if (!surface_get_leds(srv->surface, &leds) || (srv->leds_known && leds == srv->leds))
+        return;
+    srv->leds_known = true;
+    srv->leds = leds;
+    rfbClientIteratorPtr it = rfbGetClientIterator(srv->screen);
+    while ((cl = rfbClientIteratorNext(it))) {
+        const int *encoding = rfbGetExtensionClientData(cl, &leds_ext);
+        if (encoding && !send_leds(cl, *encoding, leds))
+            rfbCloseClient(cl);
+    }
+    rfbReleaseClientIterator(it);
+}
 
 /* ---- screen ---- */
 
@@ -259,6 +317,7 @@ static void *serve(void *opaque)
         if (stop)
             return NULL;
         admit(srv);
+        update_leds(srv);
         rfbProcessEvents(srv->screen, update(srv) ? 0 : POLL_US);
     }
 }
@@ -326,6 +385,7 @@ struct vnc_server *vnc_server_new(const struct vnc_cfg *cfg, struct surface *sur
     s->permitFileTransfer = FALSE;
     set_format(s);
     rfbRegisterProtocolExtension(&ext_key);
+    rfbRegisterProtocolExtension(&leds_ext);
     rfbInitServer(s);
     if (!thread_start(&srv->thread, "rfb", serve, srv, e))
         goto fail;
@@ -355,6 +415,7 @@ void vnc_server_free(struct vnc_server *srv)
         rfbShutdownServer(srv->screen, TRUE);
         rfbScreenCleanup(srv->screen);
         rfbUnregisterProtocolExtension(&ext_key);
+        rfbUnregisterProtocolExtension(&leds_ext);
     }
     x_free(srv->pixels);
     explicit_bzero(srv->password, sizeof(srv->password));

@@ -458,6 +458,65 @@ static void virtio_keyboard_takes_over(void **state)
     dev_free(dev);
 }
 
+static void on_leds(void *opaque, uint8_t leds)
+{
+    *(int *)opaque = leds;
+}
+
+static void ps2_leds(void **state)
+{
+    struct fixture *f = *state;
+    int leds = -1;
+
+    input_hub_on_leds(f->hub, on_leds, &leds);
+    kbd(f, 0xed);
+    kbd(f, 0);
+    assert_int_equal(leds, -1); /* as they were */
+    kbd(f, 0xed);
+    kbd(f, 0xfc); /* no data byte: a command ends the wait */
+    kbd(f, 0xed);
+    kbd(f, INPUT_LED_NUM | INPUT_LED_CAPS | 8);
+    assert_int_equal(leds, INPUT_LED_NUM | INPUT_LED_CAPS);
+    dev_reset(f->dev);
+    assert_int_equal(leds, 0);
+}
+
+static void send_status(struct vdriver *d, uint16_t type, uint16_t code, uint32_t value, uint32_t len)
+{
+    uint8_t raw[8];
+
+    st_le16(raw, type);
+    st_le16(raw + 2, code);
+    st_le32(raw + 4, value);
+    assert_true(mem_write(d->t->mem, BUF, raw, sizeof(raw)));
+    vd_chain(d, 1, 0, &(struct vd_seg){BUF, len, false}, 1);
+    vd_kick(d, 1);
+}
+
+static void virtio_leds(void **state)
+{
+    struct fixture *f = *state;
+    struct vdriver d;
+    struct dev *dev = add_virtio(f, "virtio-keyboard", &d);
+    int leds = -1;
+
+    input_hub_on_leds(f->hub, on_leds, &leds);
+    vd_start(&d, 0, 2);
+    send_status(&d, EV_LED, LED_CAPSL, 1, 8);
+    assert_int_equal(leds, INPUT_LED_CAPS);
+    send_status(&d, EV_LED, LED_SCROLLL, 1, 8);
+    assert_int_equal(leds, INPUT_LED_CAPS | INPUT_LED_SCROLL);
+    send_status(&d, EV_LED, LED_CAPSL, 0, 8);
+    assert_int_equal(leds, INPUT_LED_SCROLL);
+    send_status(&d, EV_LED, LED_MUTE, 1, 8);
+    send_status(&d, EV_SYN, LED_NUML, 1, 8);
+    send_status(&d, EV_LED, LED_SCROLLL, 0, 1); /* too short */
+    assert_int_equal(leds, INPUT_LED_SCROLL);
+    vd_reset(&d);
+    assert_int_equal(leds, 0);
+    dev_free(dev);
+}
+
 static void virtio_keyboard_without_buffers(void **state)
 {
     struct fixture *f = *state;
@@ -557,6 +616,8 @@ int main(void)
         T(events_from_the_socket),
         T(virtio_keyboard_takes_over),
         T(virtio_keyboard_without_buffers),
+        T(ps2_leds),
+        T(virtio_leds),
         T(virtio_tablet),
         T(virtio_tablet_without_buffers),
     };

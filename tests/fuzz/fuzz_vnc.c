@@ -129,7 +129,8 @@ static unsigned message(const uint8_t *p, unsigned n)
             return 0;
         len = 4 + 4u * ld_be16(p + 2);
         for (unsigned i = 4; n >= len && i < len; i += 4)
-            must((int32_t)ld_be32(p + i) > -310 && (int32_t)ld_be32(p + i) <= 16);
+            must(ld_be32(p + i) == 0x574d5668 ||
+                 ((int32_t)ld_be32(p + i) > -310 && (int32_t)ld_be32(p + i) <= 16));
         break;
     case 3: len = 10; break;
     case 251:

@@ -306,9 +306,15 @@ static bool add_networks(struct machine *m, struct err *e)
     return true;
 }
 
-static bool add_input(struct machine *m, struct err *e)
+static void show_leds(void *opaque, uint8_t leds)
+{
+    surface_set_leds(opaque, leds);
+}
+
+static bool add_input(struct machine *m, struct surface *surface, struct err *e)
 {
     m->hub = input_hub_new(&m->env, m->fds->input);
+    input_hub_on_leds(m->hub, show_leds, surface);
     m->fds->input = -1;
     struct dev *d = create(m, "i8042", "i8042");
     dev_set_ptr(d, "hub", m->hub);
@@ -394,7 +400,7 @@ static bool build(struct machine *m, const struct machine_cfg *c, struct err *e)
         return false;
     if (!add_chipset(m, e) || !add_serial(m, c->serial, e) || !add_vga(m, c->surface, e) ||
         !add_disks(m, e) || !add_networks(m, e) ||
-        !add(m, create(m, "virtio-rng", "rng"), e) || !add_input(m, e))
+        !add(m, create(m, "virtio-rng", "rng"), e) || !add_input(m, c->surface, e))
         return false;
     set_boot_order(m);
     rtc_set_cmos(m->rtc, CMOS_CPUS, (uint8_t)(m->cfg->cpus - 1));

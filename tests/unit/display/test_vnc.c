@@ -535,6 +535,45 @@ static void test_ext_key(void **state)
     expect_key(f, KEY_RIGHT, 0);
 }
 
+/* The rectangle of the lights, of QEMU's or VMware's kind. */
+static void expect_leds(int fd, int32_t encoding, unsigned leds)
+{
+    uint8_t m[4 + 12 + 4] = {0};
+    unsigned bytes = encoding == -261 ? 1 : 4;
+
+    must_get(fd, m, 16 + bytes);
+    assert_int_equal(m[0], 0);
+    assert_int_equal(ld_be16(m + 2), 1);
+    assert_int_equal((int32_t)ld_be32(m + 12), encoding);
+    assert_int_equal(bytes == 1 ? m[16] : ld_be32(m + 16), leds);
+}
+
+static void test_leds(void **state)
+{
+    struct fix *f = *state;
+    static const int32_t vmware[] = {0x574d5668}, both[] = {-261, 0x574d5668};
+    uint8_t b;
+    int first = login(f), second = login(f), third = login(f);
+
+    set_encodings(first, both, 2);
+    set_encodings(second, vmware, 1);
+    assert_int_equal(get(first, &b, 1, 100), 0); /* the guest has not set them */
+    assert_int_equal(get(second, &b, 1, 1), 0);
+    surface_set_leds(f->surface, INPUT_LED_CAPS);
+    expect_leds(first, -261, 4);
+    expect_leds(second, 0x574d5668, 4);
+    set_encodings(third, both, 1); /* told at once, now that they are known */
+    expect_leds(third, -261, 4);
+    surface_set_leds(f->surface, INPUT_LED_NUM | 0xf0);
+    expect_leds(first, -261, 2);
+    expect_leds(second, 0x574d5668, 2);
+    expect_leds(third, -261, 2);
+    assert_int_equal(get(first, &b, 1, 50), 0);
+    close(first);
+    close(second);
+    close(third);
+}
+
 static void test_pointer(void **state)
 {
     struct fix *f = *state;
@@ -713,7 +752,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
         T(test_picture), T(test_wrong_password), T(test_strangers), T(test_bad_messages),
-        T(test_keysyms_us), T(test_ext_key), T(test_pointer), T(test_resize), T(test_eight_viewers),
+        T(test_keysyms_us), T(test_ext_key), T(test_leds), T(test_pointer), T(test_resize),
+        T(test_eight_viewers),
         T(test_login_deadline), T(test_flood), T(test_status), cmocka_unit_test(test_keysyms_de_fr),
     };
 

@@ -24,6 +24,8 @@ struct input_hub {
     const void *down[KEYS]; /* the sink that was told of a pressed key */
     uint32_t buttons;
     int last_x, last_y; /* for relative motion; -1: unknown */
+    void (*on_leds)(void *opaque, uint8_t leds);
+    void *leds_opaque;
 };
 
 static void on_packet(void *opaque, unsigned events)
@@ -86,6 +88,18 @@ void input_hub_remove(struct input_hub *h, void *opaque)
                 h->sinks[i] = h->sinks[i + 1];
             return;
         }
+}
+
+void input_hub_on_leds(struct input_hub *h, void (*fn)(void *opaque, uint8_t leds), void *opaque)
+{
+    h->on_leds = fn;
+    h->leds_opaque = opaque;
+}
+
+void input_hub_leds(struct input_hub *h, uint8_t leds)
+{
+    if (h && h->on_leds)
+        h->on_leds(h->leds_opaque, leds);
 }
 
 /* A release goes where its press went, even when another device has become active meanwhile. */

@@ -28,6 +28,10 @@ void input_hub_free(struct input_hub *hub);
 /* Sinks asked first are those added last, so add PS/2 before virtio. At most 8. */
 void input_hub_add(struct input_hub *hub, const struct input_sink *sink, void *opaque);
 void input_hub_remove(struct input_hub *hub, void *opaque);
+/* fn is told of the lights of the keyboard that the guest set last, INPUT_LED_*. */
+void input_hub_on_leds(struct input_hub *hub, void (*fn)(void *opaque, uint8_t leds), void *opaque);
+/* From a keyboard whose lights have changed; hub may be NULL. */
+void input_hub_leds(struct input_hub *hub, uint8_t leds);
 /* One event, checked like one from the socket. */
 void input_hub_event(struct input_hub *hub, const struct input_event *ev);
 

@@ -159,10 +159,15 @@ static void data_write(void *opaque, uint16_t offset, uint32_t value, unsigned s
         s->command &= (uint8_t)~CMD_AUX_DISABLE;
         ps2_mouse_write(&s->mouse, v);
         break;
-    default:
+    default: {
+        uint8_t leds = s->kbd.leds;
+
         s->command &= (uint8_t)~CMD_KBD_DISABLE;
         ps2_kbd_write(&s->kbd, v);
+        if (s->kbd.leds != leds)
+            input_hub_leds(k->hub, s->kbd.leds);
         break;
+    }
     }
     pump(k);
 }
@@ -249,6 +254,8 @@ static void i8042_reset(struct dev *d)
 {
     struct i8042 *k = container_of(d, struct i8042, dev);
 
+    if (k->s.kbd.leds)
+        input_hub_leds(k->hub, 0);
     memset(&k->s, 0, sizeof(k->s));
     k->s.command = CMD_TRANSLATE | CMD_KBD_INT;
     k->s.output = OUT_RESET | OUT_A20;

@@ -28,6 +28,7 @@ struct event {
 struct virtio_input_state {
     uint8_t select, subsel;
     uint8_t down[32], held;    /* keyboard: keys whose press was reported */
+    uint8_t leds;              /* keyboard: INPUT_LED_* */
     uint8_t buttons, reported; /* tablet */
     uint8_t behind;            /* something below is not reported yet */
     uint16_t x, y;
@@ -67,6 +68,12 @@ static unsigned event_bits(const struct virtio_input *d, unsigned type, uint8_t 
     if (!d->tablet && type == EV_REP) {
         set_bit(bits, REP_DELAY);
         set_bit(bits, REP_PERIOD);
+        return 1;
+    }
+    if (!d->tablet && type == EV_LED) {
+        set_bit(bits, LED_NUML);
+        set_bit(bits, LED_CAPSL);
+        set_bit(bits, LED_SCROLLL);
         return 1;
     }
     if (d->tablet && type == EV_KEY) {
@@ -230,6 +237,22 @@ static void on_absolute(void *opaque, uint16_t x, uint16_t y, uint32_t buttons)
 static const struct input_sink keyboard_sink = {.active = active, .key = on_key};
 static const struct input_sink tablet_sink = {.active = active, .absolute = on_absolute};
 
+/* An event of the driver's. */
+static void status(struct virtio_input *d)
+{
+    static const uint8_t leds[] = {
+        [LED_NUML] = INPUT_LED_NUM, [LED_CAPSL] = INPUT_LED_CAPS, [LED_SCROLLL] = INPUT_LED_SCROLL};
+    uint8_t raw[EVENT_SIZE] = {0}, before = d->s.leds;
+
+    virtio_read_out(&d->chain, 0, raw, sizeof(raw));
+    uint16_t code = ld_le16(raw + 2);
+    if (d->tablet || ld_le16(raw) != EV_LED || code >= ARRAY_LEN(leds))
+        return;
+    d->s.leds = (uint8_t)(ld_le32(raw + 4) ? before | leds[code] : before & ~leds[code]);
+    if (d->s.leds != before)
+        input_hub_leds(d->hub, d->s.leds);
+}
+
 static void notify(struct virtio *v, unsigned q)
 {
     struct virtio_input *d = of(v);
@@ -240,7 +263,8 @@ static void notify(struct virtio *v, unsigned q)
     }
     unsigned done = 0;
     while (done < VIRTIO_QUEUE_SIZE && virtio_pop(v, STATUSQ, &d->chain)) {
-        virtio_push(v, STATUSQ, &d->chain, 0); /* LEDs: nothing shows them */
+        status(d);
+        virtio_push(v, STATUSQ, &d->chain, 0);
         done++;
     }
     if (done)
@@ -251,6 +275,8 @@ static void notify(struct virtio *v, unsigned q)
 
 static void drop_all(struct virtio *v)
 {
+    if (of(v)->s.leds)
+        input_hub_leds(of(v)->hub, 0);
     memset(&of(v)->s, 0, sizeof(of(v)->s));
 }
 
