@@ -86,7 +86,7 @@ enum mmu_index { MMU_KERNEL, MMU_USER, MMU_KERNEL_AC, MMU_COUNT };
 
 /* ---- what generated code addresses, see jit/jit_priv.h ---- */
 
-#define JIT_JUMPS 1024u /* entries of each jump cache; entry 0 stays empty */
+#define JIT_JUMPS 4096u /* entries of each jump cache; entry 0 stays empty */
 #define JIT_PAGES_GLOBAL 4096u /* of the table of code pages: first those of global pages */
 #define JIT_PAGES_LOCAL  1024u
 #define JIT_KNOWN 4096u /* of the table of blocks by RIP and mode */

@@ -80,25 +80,40 @@ static uint64_t no_jump(unsigned n)
     return -(uint64_t)((n + 1) % JIT_JUMPS << JUMP_SHIFT);
 }
 
+/* All of them, for another mode or when code is thrown away. */
 static void clear_jumps(struct cpu *c, unsigned mmu)
 {
     for (unsigned n = 0; n < JIT_JUMPS; n++) {
         c->hot.jumps[mmu].tag[n] = no_jump(n);
         c->hot.jumps[mmu].host[n] = c->jit->exit_jump;
     }
-    c->jit->jumps_local[mmu] = c->jit->jumps_any[mmu] = false;
+    c->jit->bodies[mmu].count = c->jit->bodies[mmu].local = 0;
+}
+
+/* Those that do not look at the mapping. */
+static void clear_bodies(struct cpu *c, unsigned mmu)
+{
+    struct jump_bodies *l = &c->jit->bodies[mmu];
+
+    for (unsigned n = 0; n < l->count; n++)
+        c->hot.jumps[mmu].tag[l->slot[n]] = no_jump(l->slot[n]);
+    l->count = l->local = 0;
 }
 
 static void add_jump(struct cpu *c, const struct jit_block *b)
 {
     unsigned n = (unsigned)((b->rip & JUMP_SELECT) >> JUMP_SHIFT), mmu = JM_MMU(b->mode);
+    struct jump_bodies *l = &c->jit->bodies[mmu];
+    bool body = b->page2 == UINT64_MAX && l->count < JIT_BODIES; /* INVLPG of page2 would not find it */
 
     if (n == 0)
         return; /* stays empty: where all jumps go when attention is asked for */
     c->hot.jumps[mmu].tag[n] = -b->rip;
-    c->hot.jumps[mmu].host[n] = b->page2 == UINT64_MAX ? b->body : b->entry; /* that sees INVLPG of page2 */
-    c->jit->jumps_any[mmu] = true;
-    c->jit->jumps_local[mmu] |= !b->global;
+    c->hot.jumps[mmu].host[n] = body ? b->body : b->entry;
+    if (body) {
+        l->slot[l->count++] = (uint16_t)n;
+        l->local |= !b->global;
+    }
 }
 
 /* ---- blocks that were executed lately ---- */
@@ -176,8 +191,8 @@ void jit_tlb_flushed(struct cpu *c, bool global)
     unsigned first = global ? 0 : JIT_PAGES_GLOBAL;
     memset(c->hot.page + first, 0, sizeof(c->hot.page) - first * sizeof(c->hot.page[0]));
     for (unsigned m = 0; m < MMU_COUNT; m++)
-        if (global ? c->jit->jumps_any[m] : c->jit->jumps_local[m])
-            clear_jumps(c, m);
+        if (global || c->jit->bodies[m].local)
+            clear_bodies(c, m);
 }
 
 void jit_tlb_flushed_page(struct cpu *c, uint64_t linear)
@@ -189,11 +204,10 @@ void jit_tlb_flushed_page(struct cpu *c, uint64_t linear)
     c->hot.page[page_slot(page, true)] = 0;
     c->hot.page[page_slot(page, false)] = 0;
     for (unsigned m = 0; m < MMU_COUNT; m++) {
-        if (!c->jit->jumps_any[m])
-            continue;
-        for (unsigned n = 0; n < JIT_JUMPS; n++)
-            if ((-c->hot.jumps[m].tag[n] & PAGE_MASK) == page)
-                c->hot.jumps[m].tag[n] = no_jump(n);
+        const struct jump_bodies *l = &c->jit->bodies[m];
+        for (unsigned k = 0; k < l->count; k++)
+            if ((-c->hot.jumps[m].tag[l->slot[k]] & PAGE_MASK) == page)
+                c->hot.jumps[m].tag[l->slot[k]] = no_jump(l->slot[k]);
     }
 }
 
@@ -306,6 +320,8 @@ void jit_flush(struct cpu *c)
     memset(j->by_page, 0, sizeof(j->by_page));
     memset(j->pages, 0, sizeof(j->pages));
     memset(c->hot.known, 0, sizeof(c->hot.known));
+    for (unsigned m = 0; m < MMU_COUNT; m++)
+        clear_jumps(c, m);
     j->crossing = NULL;
     j->hot = j->start;
     j->cold = j->hot_end;
@@ -672,10 +688,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         c->hot.if_clear = ~(uint64_t)X86_IF;
         c->hot.mxcsr_host = 0x1f80;
         c->hot.vec_absent = c->hot.x87_absent = 1;
-        for (unsigned m = 0; m < MMU_COUNT; m++) {
-            clear_jumps(c, m);
+        for (unsigned m = 0; m < MMU_COUNT; m++)
             j->jumps_mode[m] = JIT_NO_MODE;
-        }
         jit_flush(c);
         jit_quiet(c);
         jit_tlb_resized(c);

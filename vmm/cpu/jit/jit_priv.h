@@ -102,6 +102,7 @@ struct jit_trap {
 };
 
 #define JIT_HASH_BITS 15
+#define JIT_BODIES    256
 #define JIT_HEAT_BITS 16
 #define JIT_STALE_MAX 32
 
@@ -153,8 +154,11 @@ struct jit {
 
     bool fill;                      /* the next block belongs into the jump cache */
     uint32_t jumps_mode[MMU_COUNT]; /* what each jump cache was filled for */
-    bool jumps_any[MMU_COUNT];      /* it is not empty */
-    bool jumps_local[MMU_COUNT];    /* it has entries of pages that are not global */
+    struct jump_bodies {            /* its entries that lead to a body, so that a flush must find them */
+        unsigned count;
+        bool local;                 /* some are of pages that are not global */
+        uint16_t slot[JIT_BODIES];
+    } bodies[MMU_COUNT];
 
     pthread_mutex_t stale_mutex; /* pages written, by any thread */
     uint64_t stale[JIT_STALE_MAX];
