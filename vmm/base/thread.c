@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <signal.h>
 
+#include "vmm/base/bits.h"
+
 /* Highest rank this thread holds, by counting how many locks of each rank. */
 static _Thread_local unsigned held[LOCK_LEAF + 1];
 
@@ -42,11 +44,15 @@ void lock_drop(struct lock *l)
 
 bool thread_start(pthread_t *t, const char *name, void *(*fn)(void *), void *arg, struct err *e)
 {
-    sigset_t all, old;
+    static const int faults[] = {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t most, old;
 
-    /* signals go to the thread that asked for them; vCPU threads unblock their kick signal */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    /* signals go to the thread that asked for them, and vCPU threads unblock their kick signal; but those that report
+     * what the thread itself did end the process when they are blocked, even if there is a handler */
+    sigfillset(&most);
+    for (unsigned i = 0; i < ARRAY_LEN(faults); i++)
+        sigdelset(&most, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &most, &old);
     int rc = pthread_create(t, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc)
