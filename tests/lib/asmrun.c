@@ -16,6 +16,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/thread.h"
+#include "vmm/dev/dev.h"
 
 #define RAM_SIZE  (16 * MIB)
 #define LOAD_AT   0x7c00
@@ -23,12 +24,16 @@
 #define PORT_EXIT 0xf4
 #define CPUS_MAX  2
 
+#define BOARD_DEVICES 2
+
 struct machine {
     const struct accel_ops *ops;
     struct accel *accel;
     struct mem *mem;
     struct bus *bus;
     struct loop *loop;
+    struct dev_env env;
+    struct dev *board[BOARD_DEVICES]; /* NULL without one */
     unsigned cpus;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -103,6 +108,35 @@ static void *vcpu_main(void *arg)
         }
     }
     return NULL;
+}
+
+static void extint(void *opaque, int level)
+{
+    struct machine *m = opaque;
+
+    m->ops->extint(m->accel, level);
+}
+
+/* Before the accelerator knows the vCPUs: devices lower their lines when they are realized. */
+static void no_extint(void *opaque, int level)
+{
+    (void)opaque;
+    (void)level;
+}
+
+static const struct bus_host_ops board_ops = {.extint = extint}, quiet_ops = {.extint = no_extint};
+
+static void add_board(struct machine *m)
+{
+    static const char *const names[BOARD_DEVICES] = {"pic", "ferr"};
+    struct err e = ERR_INIT;
+
+    m->env = (struct dev_env){.bus = m->bus, .mem = m->mem, .clock = loop_clock(m->loop), .loop = m->loop};
+    bus_set_host(m->bus, &quiet_ops, m);
+    for (unsigned n = 0; n < BOARD_DEVICES; n++) {
+        m->board[n] = dev_new(&m->env, names[n], names[n]);
+        assert_ok(dev_realize(m->board[n], &e));
+    }
 }
 
 static void *loop_main(void *arg)
@@ -185,11 +219,14 @@ void asm_run(const struct asm_host *host, const char *name, unsigned cpus, enum 
     m.bus = bus_new(m.mem);
     bus_add_pio(m.bus, "text", PORT_TEXT, 1, &text_ops, &m);
     bus_add_pio(m.bus, "exit", PORT_EXIT, 1, &exit_ops, &m);
+    if (host->board)
+        add_board(&m);
     struct accel_cfg cfg = {.bus = m.bus, .clock = loop_clock(m.loop), .cpus = cpus,
                             .model = model, .kvm_fd = host->kvm_fd};
     m.accel = m.ops->create(&cfg, &e);
     if (!m.accel)
         fail_msg("%s", e.msg);
+    bus_set_host(m.bus, &board_ops, &m);
     load(&m, name);
 
     assert_ok(thread_start(&loop_thread, "loop", loop_main, m.loop, &e));
@@ -203,6 +240,8 @@ void asm_run(const struct asm_host *host, const char *name, unsigned cpus, enum 
     loop_stop(m.loop);
     pthread_join(loop_thread, NULL);
     look_back(&m);
+    for (unsigned n = 0; n < BOARD_DEVICES && m.board[n]; n++)
+        dev_free(m.board[n]);
     m.ops->destroy(m.accel);
     bus_free(m.bus);
     loop_free(m.loop);

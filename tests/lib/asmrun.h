@@ -24,6 +24,7 @@ struct asm_host {
     const struct accel_ops *ops;
     int kvm_fd;       /* as in struct accel_cfg */
     unsigned timeout; /* seconds */
+    bool board;       /* the machine also has PICs, and x87 errors on IRQ 13 */
 };
 
 /* The binary is asm/NAME.bin beside the test program. Fails the cmocka test for what is wrong with the host. */
@@ -47,5 +48,8 @@ void asm_run(const struct asm_host *host, const char *name, unsigned cpus, enum 
     X(triple, 1, CPU_X86_64_V2, ASM_SHUTDOWN)                                                      \
     X(apic, 1, CPU_X86_64_V2, 0)                                                                   \
     X(apic, 2, CPU_X86_64_V2, 0)
+
+/* Those that want the board. Not for KVM: processors with virtualization insist on CR0.NE. */
+#define ASM_TESTS_BOARD(X) X(ferr, 1, CPU_X86_64_V2, 0)
 
 #endif

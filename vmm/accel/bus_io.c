@@ -31,6 +31,11 @@ static void ioapic_eoi(void *bus, uint8_t vector)
     bus_ioapic_eoi(bus, vector);
 }
 
+static bool ferr(void *bus, bool level)
+{
+    return bus_ferr(bus, level);
+}
+
 const struct cpu_io_ops accel_bus_io = {
     .pio_read = pio_read,
     .pio_write = pio_write,
@@ -38,4 +43,5 @@ const struct cpu_io_ops accel_bus_io = {
     .mmio_write = mmio_write,
     .pic_ack = pic_ack,
     .ioapic_eoi = ioapic_eoi,
+    .ferr = ferr,
 };

@@ -41,6 +41,8 @@ struct bus {
     void *pic_opaque;
     void (*ioapic_eoi)(void *opaque, uint8_t vector);
     void *ioapic_opaque;
+    bool (*ferr)(void *opaque, bool level);
+    void *ferr_opaque;
     struct mem_range last; /* last MMIO lookup, valid for generation last_gen */
     uint64_t last_gen;
     struct bus_stats stats;
@@ -327,6 +329,20 @@ void bus_connect_ioapic(struct bus *bus, void (*eoi)(void *opaque, uint8_t vecto
 {
     bus->ioapic_eoi = eoi;
     bus->ioapic_opaque = opaque;
+}
+
+void bus_connect_ferr(struct bus *bus, bool (*ferr)(void *opaque, bool level), void *opaque)
+{
+    bus->ferr = ferr;
+    bus->ferr_opaque = opaque;
+}
+
+bool bus_ferr(struct bus *bus, bool level)
+{
+    bus_lock(bus);
+    bool ignne = !bus->ferr || bus->ferr(bus->ferr_opaque, level);
+    bus_unlock(bus);
+    return ignne;
 }
 
 uint8_t bus_pic_ack(struct bus *bus)

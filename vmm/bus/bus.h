@@ -53,6 +53,8 @@ uint64_t bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size);
 void bus_mmio_write(struct bus *bus, uint64_t gpa, uint64_t value, unsigned size);
 uint8_t bus_pic_ack(struct bus *bus);
 void bus_ioapic_eoi(struct bus *bus, uint8_t vector);
+/* FERR# of the first vCPU; returns IGNNE#. Where nothing is connected errors are ignored. */
+bool bus_ferr(struct bus *bus, bool level);
 
 /* ---- for devices ---- */
 
@@ -75,6 +77,7 @@ const struct irq_line *bus_gsi(struct bus *bus, unsigned n);
 void bus_connect_gsi(struct bus *bus, void (*set)(void *opaque, unsigned n, int level), void *opaque);
 void bus_connect_pic(struct bus *bus, uint8_t (*ack)(void *opaque), void *opaque);
 void bus_connect_ioapic(struct bus *bus, void (*eoi)(void *opaque, uint8_t vector), void *opaque);
+void bus_connect_ferr(struct bus *bus, bool (*ferr)(void *opaque, bool level), void *opaque);
 void bus_extint(struct bus *bus, int level);
 void bus_msi(struct bus *bus, uint64_t address, uint32_t data);
 void bus_ioapic_route(struct bus *bus, unsigned pin, uint64_t address, uint32_t data, bool masked);

@@ -26,6 +26,9 @@ struct cpu_io_ops {
     uint8_t (*pic_ack)(void *opaque);
     /* EOI of a level-triggered vector, for the IOAPIC. */
     void (*ioapic_eoi)(void *opaque, uint8_t vector);
+    /* FERR# of the first vCPU, which follows unmasked x87 exceptions while CR0.NE is clear; returns the level of
+     * IGNNE#. NULL: nothing is wired, and x87 exceptions are #MF whatever CR0.NE says; so they are on other vCPUs. */
+    bool (*ferr)(void *opaque, bool level);
 };
 
 enum cpu_exit {

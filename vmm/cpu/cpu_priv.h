@@ -174,6 +174,7 @@ struct cpu {
 
     /* ---- running ---- */
     bool branched;        /* the handler set s.rip itself */
+    bool ferr;            /* FERR# is asserted */
     bool end_block;       /* mode, mapping or code changed: look up again after this instruction */
     sigjmp_buf raise_env;
     struct cpu_raised raised;

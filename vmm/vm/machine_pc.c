@@ -100,7 +100,7 @@ static bool add_timers(struct machine *m, struct err *e)
 static bool add_chipset(struct machine *m, struct err *e)
 {
     if (!add(m, create(m, "pic", "pic"), e) || !add(m, create(m, "ioapic", "ioapic"), e) ||
-        !add_timers(m, e) || !add(m, create(m, "i440fx", "host-bridge"), e) ||
+        !add(m, create(m, "ferr", "ferr"), e) || !add_timers(m, e) || !add(m, create(m, "i440fx", "host-bridge"), e) ||
         !add(m, create(m, "piix3", "isa-bridge"), e))
         return false;
     m->acpi_pm = create(m, "acpi-pm", "acpi-pm");

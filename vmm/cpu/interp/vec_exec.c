@@ -42,12 +42,32 @@ void vec_check(struct cpu *c, enum vec_kind kind)
         cpu_raise(c, X86_NM);
 }
 
-void x87_check_pending(struct cpu *c)
+/* Returns IGNNE#. */
+static bool set_ferr(struct cpu *c, bool level)
 {
-    /* With CR0.NE clear hardware raises FERR#, which boards route to IRQ 13. No guest of this
-     * century uses that; it gets #MF as well. */
-    if (c->s.fpu.fsw & FSW_ES)
+    c->ferr = level;
+    return c->set->cfg.io->ferr(c->set->cfg.io_opaque, level);
+}
+
+void x87_error_cleared(struct cpu *c)
+{
+    if (c->ferr)
+        set_ferr(c, false);
+}
+
+bool x87_check_pending(struct cpu *c)
+{
+    if (!(c->s.fpu.fsw & FSW_ES)) {
+        x87_error_cleared(c);
+        return true;
+    }
+    if ((c->s.cr0 & CR0_NE) || c->index > 0 || !c->set->cfg.io->ferr)
         cpu_raise(c, X86_MF);
+    if (set_ferr(c, true))
+        return true;
+    c->s.mp_state = X86_MP_HALTED;
+    c->branched = c->end_block = true;
+    return false;
 }
 
 void vec_raise_simd(struct cpu *c)
@@ -116,8 +136,8 @@ void vec_exec(struct cpu *c, const struct insn *i)
     uint64_t linear = 0;
 
     check(c, s);
-    if (s->flags & VOP_MMX)
-        x87_check_pending(c);
+    if ((s->flags & VOP_MMX) && !x87_check_pending(c))
+        return;
     if (s->flags & (VOP_MEM_READ | VOP_MEM_WRITE))
         linear = operand_in(c, i, s);
     if (s->flags & VOP_MMX)
@@ -135,10 +155,10 @@ void vec_exec(struct cpu *c, const struct insn *i)
 /* ---- x87 ---- */
 
 /* FXSAVE image: everything up to the data pointer, and the registers from offset 32. */
-static void image_in(struct vec_io *io, const struct x86_fpu *f)
+static void image_in(struct vec_io *io, const struct x86_fpu *f, uint16_t ignored)
 {
     st_le16(io->fx, f->fcw);
-    st_le16(io->fx + 2, f->fsw);
+    st_le16(io->fx + 2, f->fsw & (uint16_t)~ignored);
     io->fx[4] = f->ftw;
     memcpy(io->fx + 32, f->st, sizeof(f->st));
 }
@@ -172,16 +192,20 @@ void vec_exec_x87(struct cpu *c, const struct insn *i)
     const struct vec_op *op = vec_insn_op(c, i);
     const struct vec_spec *s = &op->spec;
     uint64_t linear = 0, data = 0;
+    uint16_t ignored = 0; /* IGNNE#: what is pending must not trap on the host */
 
     vec_check(c, VEC_X87);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     if (s->flags & (VOP_MEM_READ | VOP_MEM_WRITE)) {
         data = insn_offset(c, i);
         linear = operand_in(c, i, s);
     }
     if (s->flags & VOP_FLAGS)
         v->io.flags = 2u | (cpu_flags(c) & X86_STATUS_FLAGS);
-    image_in(&v->io, &c->s.fpu);
+    if (c->s.fpu.fsw & FSW_ES)
+        ignored = c->s.fpu.fsw & (FSW_FLAGS | FSW_ES | FSW_B);
+    image_in(&v->io, &c->s.fpu, ignored);
     vec_op_run(v, op, &c->s);
     image_out(&c->s.fpu, &v->io);
     note_pointers(c, i, s, data);
@@ -189,6 +213,7 @@ void vec_exec_x87(struct cpu *c, const struct insn *i)
         cpu_set_status_flags(c, (uint32_t)v->io.flags & X86_STATUS_FLAGS);
     /* an unmasked invalid operation, overflow or underflow leaves the destination alone */
     const unsigned unmasked = c->s.fpu.fsw & ~(unsigned)c->s.fpu.fcw;
+    c->s.fpu.fsw |= ignored;
     if ((s->flags & VOP_MEM_WRITE) && !(unmasked & (FSW_IE | FSW_OE | FSW_UE)))
         mem_st_bytes(c, linear, v->io.buf, s->mem_size);
 }

@@ -146,7 +146,8 @@ void vec_maskmovq(struct cpu *c, const struct insn *i)
     uint8_t src[8], mask[8];
 
     vec_check(c, VEC_MMX);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     const unsigned top = x87_top(f);
     memcpy(src, f->st[(i->reg - top) & 7], sizeof(src));
     memcpy(mask, f->st[(i->rm - top) & 7], sizeof(mask));

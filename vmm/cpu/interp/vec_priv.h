@@ -99,8 +99,12 @@ static inline struct vec_op *vec_insn_op(struct cpu *c, const struct insn *i)
 insn_fn vec_exec, vec_exec_x87;
 /* Raises #XM, or #UD without CR4.OSXMMEXCPT. */
 _Noreturn void vec_raise_simd(struct cpu *c);
-/* Pending unmasked x87 exception: #MF (or FERR# when CR0.NE is clear). */
-void x87_check_pending(struct cpu *c);
+/* What waiting instructions do about a pending unmasked x87 exception (SDM vol. 1 8.7): #MF with CR0.NE. Without, FERR#
+ * is asserted, and unless the board answers by IGNNE# the vCPU freezes in front of the instruction until an interrupt;
+ * then this is false and the handler returns at once. */
+bool x87_check_pending(struct cpu *c) __attribute__((warn_unused_result));
+/* By the instructions that clear exceptions without looking at them: FERR# falls. */
+void x87_error_cleared(struct cpu *c);
 /* What the first MMX instruction does to x87: TOP 0, all registers valid. */
 void x87_enter_mmx(struct x86_fpu *f);
 /* Physical registers stay where they are, ST(i) is renumbered. */

@@ -112,6 +112,7 @@ void x87_fninit(struct cpu *c, const struct insn *i)
     (void)i;
     vec_check(c, VEC_X87);
     init(&c->s.fpu);
+    x87_error_cleared(c);
 }
 
 void x87_fnclex(struct cpu *c, const struct insn *i)
@@ -119,6 +120,7 @@ void x87_fnclex(struct cpu *c, const struct insn *i)
     (void)i;
     vec_check(c, VEC_X87);
     c->s.fpu.fsw &= 0x7f00;
+    x87_error_cleared(c);
 }
 
 void x87_fnstsw(struct cpu *c, const struct insn *i)
@@ -139,7 +141,8 @@ void x87_fnstcw(struct cpu *c, const struct insn *i)
 void x87_fldcw(struct cpu *c, const struct insn *i)
 {
     vec_check(c, VEC_X87);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     c->s.fpu.fcw = (uint16_t)mem_ld(c, insn_linear(c, i, 2, false), 2);
     x87_normalise(&c->s.fpu);
 }
@@ -159,7 +162,8 @@ void x87_fldenv(struct cpu *c, const struct insn *i)
 {
     uint8_t b[28];
     vec_check(c, VEC_X87);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     mem_ld_bytes(c, insn_linear(c, i, env_size(i), false), b, env_size(i));
     env_load(c, i, b);
 }
@@ -175,6 +179,7 @@ void x87_fnsave(struct cpu *c, const struct insn *i)
         memcpy(b + env + 10 * n, c->s.fpu.st[n], 10);
     mem_st_bytes(c, linear, b, env + 80);
     init(&c->s.fpu);
+    x87_error_cleared(c);
 }
 
 void x87_frstor(struct cpu *c, const struct insn *i)
@@ -182,7 +187,8 @@ void x87_frstor(struct cpu *c, const struct insn *i)
     const unsigned env = env_size(i);
     uint8_t b[28 + 80];
     vec_check(c, VEC_X87);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     mem_ld_bytes(c, insn_linear(c, i, env + 80, false), b, env + 80);
     env_load(c, i, b);
     for (unsigned n = 0; n < 8; n++)
@@ -194,7 +200,8 @@ void x87_fwait(struct cpu *c, const struct insn *i)
     (void)i;
     if ((c->s.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
         cpu_raise(c, X86_NM);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return; /* frozen */
 }
 
 void x87_nop(struct cpu *c, const struct insn *i)
@@ -207,7 +214,8 @@ void x87_emms(struct cpu *c, const struct insn *i)
 {
     (void)i;
     vec_check(c, VEC_MMX);
-    x87_check_pending(c);
+    if (!x87_check_pending(c))
+        return;
     x87_set_top(&c->s.fpu, 0);
     c->s.fpu.ftw = 0;
 }
