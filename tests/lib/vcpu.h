@@ -30,6 +30,7 @@ struct vcpu {
     struct cpu *cpu; /* number 0 */
     uint64_t mmio_last, mmio_value;
     unsigned mmio_count;
+    const uint8_t *mmio_bytes; /* not NULL: what MMIO reads give, by the low 12 bits of the address */
     struct x86_state st;
 };
 

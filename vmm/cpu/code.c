@@ -211,16 +211,12 @@ static unsigned hash_of(uint64_t key)
     return (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HASH_BITS));
 }
 
-/* Host address of code at linear; raises fetch faults; MMIO is not executable here (#GP, as a machine check would do
- * no good). */
+/* Host address of code at linear, NULL when it is no memory; raises fetch faults. */
 static uint8_t *fetch(struct cpu *c, uint64_t linear, uint64_t *page_index)
 {
     uint64_t gpa;
-    uint8_t *p = mmu_access(c, linear, ACCESS_EXEC, c->cpl == 3 ? MMU_USER : MMU_KERNEL, &gpa, page_index);
 
-    if (!p)
-        cpu_gp(c, 0);
-    return p;
+    return mmu_access(c, linear, ACCESS_EXEC, c->cpl == 3 ? MMU_USER : MMU_KERNEL, &gpa, page_index);
 }
 
 static unsigned fetch_limit(struct cpu *c, uint64_t rip);
@@ -270,6 +266,31 @@ static struct block *block_alloc(struct cpu *c)
     return b;
 }
 
+/* A block of the one instruction at RIP, some or all of which is MMIO. It is decoded anew each time: forgotten with
+ * the next block, and never a successor (the epoch). A device may see more reads than there are bytes, as real
+ * processors fetch ahead, too. */
+static struct block *decode_uncached(struct cpu *c)
+{
+    struct block *b = block_alloc(c);
+    uint64_t rip = c->s.rip, linear = code_linear(c, rip);
+    unsigned allowed = fetch_limit(c, rip);
+    unsigned here = (unsigned)MIN(PAGE_SIZE - (linear & ~PAGE_MASK), allowed);
+    uint8_t bytes[15];
+
+    mmu_fetch(c, linear, bytes, here);
+    enum decode_result r = insn_decode(c, bytes, here, &b->insns[0]);
+    if (r == DECODE_MORE && here < allowed) {
+        mmu_fetch(c, code_linear(c, rip + here), bytes + here, allowed - here);
+        r = insn_decode(c, bytes, allowed, &b->insns[0]);
+    }
+    if (r == DECODE_MORE)
+        cpu_gp(c, 0);
+    b->count = 1;
+    b->page2 = UINT64_MAX;
+    c->tlb_epoch++;
+    return b;
+}
+
 /* Decodes from RIP to the first control transfer, the end of the page or BLOCK_INSNS. An instruction that crosses into
  * the next page is a block's first and only one. */
 static struct block *decode_block(struct cpu *c, uint64_t key, uint64_t page, const uint8_t *host)
@@ -301,6 +322,8 @@ static struct block *decode_block(struct cpu *c, uint64_t key, uint64_t page, co
             unsigned rest = allowed - here;
             const uint8_t *second = fetch(c, code_linear(c, rip + at + here), &page2);
 
+            if (!second)
+                return decode_uncached(c);
             b->page2 = page2;
             b->generation2 = cover(c, page2, 0, rest);
             memcpy(bytes + here, second, rest);
@@ -353,6 +376,8 @@ struct block *code_find(struct cpu *c)
 
     fetch_limit(c, c->s.rip);
     const uint8_t *host = fetch(c, linear, &page);
+    if (!host)
+        return decode_uncached(c);
     uint64_t key = page << 20 | (linear & 0xfff) << 8 | cpu_block_mode(c);
     struct block **p = &c->code->hash[hash_of(key)];
 
@@ -366,7 +391,7 @@ struct block *code_find(struct cpu *c)
         if (b->page2 != UINT64_MAX) {
             uint64_t page2;
             second = fetch(c, code_linear(c, c->s.rip + PAGE_SIZE) & PAGE_MASK, &page2);
-            crosses_elsewhere = page2 != b->page2;
+            crosses_elsewhere = !second || page2 != b->page2;
         }
         if (!crosses_elsewhere &&
             (block_valid(c, b) || revive(c, b, (unsigned)(linear & 0xfff), host, second)))

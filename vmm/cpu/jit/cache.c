@@ -450,14 +450,16 @@ static bool near_end(uint64_t rip)
 }
 
 /* The second page matters only when the first instruction crosses; asking raises what a fetch would raise, so first
- * see whether it does. */
-static void find_second(struct cpu *c, struct where *w)
+ * see whether it does. False: it ends in MMIO. */
+static bool find_second(struct cpu *c, struct where *w)
 {
     struct insn i;
     unsigned here = (unsigned)(PAGE_SIZE - (w->rip & ~PAGE_MASK));
 
-    if (near_end(w->rip) && insn_decode(c, w->host, here, &i) == DECODE_MORE)
-        w->second = code_fetch(c, (w->rip & PAGE_MASK) + PAGE_SIZE, &w->page2, &w->global2);
+    if (!near_end(w->rip) || insn_decode(c, w->host, here, &i) != DECODE_MORE)
+        return true;
+    w->second = code_fetch(c, (w->rip & PAGE_MASK) + PAGE_SIZE, &w->page2, &w->global2);
+    return w->second != NULL;
 }
 
 static void leave_page_list(struct jit *j, const struct jit_block *b)
@@ -500,9 +502,8 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
     if (atomic_load_explicit(&j->stale_any, memory_order_acquire))
         handle_stale(c);
     w.host = code_fetch(c, c->s.rip, &w.page, &w.global);
-    if (!w.host)
+    if (!w.host || !find_second(c, &w))
         return NULL;
-    find_second(c, &w);
     for (struct jit_block **p = bucket(j, w.rip, mode), *b = *p; b; b = *p) {
         if (!same_place(b, &w)) {
             p = &b->hash_next;

@@ -15,7 +15,7 @@ bool cpu_is_apic_page(const struct cpu *c, uint64_t gpa)
     return (c->s.apic_base & 0xc00) == 0x800 && (gpa & PAGE_MASK) == base;
 }
 
-static uint64_t io_read(struct cpu *c, uint64_t gpa, unsigned size)
+uint64_t mmu_io_read(struct cpu *c, uint64_t gpa, unsigned size)
 {
     const struct cpu_set_cfg *cfg = &c->set->cfg;
 
@@ -55,7 +55,7 @@ static void io_read_bytes(struct cpu *c, uint64_t gpa, uint8_t *dst, unsigned si
 {
     while (size > 0) {
         unsigned n = io_piece(gpa, size);
-        st_le(dst, io_read(c, gpa, n), n);
+        st_le(dst, mmu_io_read(c, gpa, n), n);
         gpa += n;
         dst += n;
         size -= n;
@@ -160,6 +160,16 @@ static void st_parts(struct cpu *c, uint64_t linear, const void *src, unsigned s
     store(c, &p[0], src);
     if (n == 2)
         store(c, &p[1], (const uint8_t *)src + p[0].size);
+}
+
+void mmu_fetch(struct cpu *c, uint64_t linear, void *dst, unsigned size)
+{
+    struct part p[2];
+    unsigned n = translate(c, linear, size, ACCESS_EXEC, c->cpl == 3 ? MMU_USER : MMU_KERNEL, p);
+
+    load(c, &p[0], dst);
+    if (n == 2)
+        load(c, &p[1], (uint8_t *)dst + p[0].size);
 }
 
 uint64_t mem_ld(struct cpu *c, uint64_t linear, unsigned size)

@@ -48,6 +48,8 @@ struct mmu_state {
     struct tlb_side side[MMU_COUNT][TLB_MAX];
     struct tlb_local local[MMU_COUNT];
     struct tlb_large large[2]; /* lower and upper half */
+    struct mem_range tables;    /* where paging structures were found last, */
+    uint64_t tables_generation; /* in that generation of the memory map */
     uint32_t fills, evictions; /* since the size was last thought about */
 };
 
@@ -55,6 +57,11 @@ struct mmu_state {
  * what is not there, with *gpa set. page_index may be NULL. */
 uint8_t *mmu_access(struct cpu *c, uint64_t linear, enum access access, enum mmu_index mmu, uint64_t *gpa,
                     uint64_t *page_index);
+
+/* 1, 2, 4 or 8 bytes from where there is no memory: a device, the local APIC, or nothing. */
+uint64_t mmu_io_read(struct cpu *c, uint64_t gpa, unsigned size);
+/* Code bytes, at most a page of them, from wherever they are; raises fetch faults. */
+void mmu_fetch(struct cpu *c, uint64_t linear, void *dst, unsigned size);
 
 /* Brings the page into the TLB; false: it would fault. */
 bool mmu_prefill(struct cpu *c, uint64_t linear, enum access access);

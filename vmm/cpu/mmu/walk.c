@@ -31,34 +31,58 @@ static struct format format_of(const struct cpu *c)
     return (struct format){c->s.cr4 & CR4_LA57 ? 5 : 4, 8, 9};
 }
 
-static void *entry_at(struct cpu *c, uint64_t gpa, unsigned size)
+/* An entry of a paging structure, as the walk has read it. */
+struct entry {
+    uint64_t value;
+    void *host;          /* NULL: its bits cannot be set (ROM, MMIO) */
+    uint64_t page_index; /* in struct mem's page flags */
+    unsigned offset;     /* in its page */
+};
+
+/* Mostly RAM, in the range that was looked at last; the rest are boot code's tables in ROM, and mistakes. What is not
+ * memory is read as any MMIO is. */
+static struct entry load_entry(struct cpu *c, uint64_t gpa, unsigned size)
 {
-    return mem_host(c->set->cfg.mem, gpa, size);
+    struct mmu_state *m = c->mmu_state;
+    struct mem *mem = c->set->cfg.mem;
+    uint64_t generation = mem_generation(mem);
+
+    if (m->tables_generation != generation || gpa - m->tables.gpa >= m->tables.size) {
+        mem_find(mem, gpa, &m->tables);
+        m->tables_generation = generation;
+    }
+    const struct mem_range *r = &m->tables;
+    if (!r->host || cpu_is_apic_page(c, gpa))
+        return (struct entry){.value = mmu_io_read(c, gpa, size)};
+    uint64_t skip = gpa - r->gpa;
+    void *p = r->host + skip;
+    uint64_t value = size == 4 ? __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE)
+                               : __atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE);
+    return (struct entry){.value = value,
+                          .host = r->kind == MEM_RAM ? p : NULL,
+                          .page_index = r->page_index + skip / PAGE_SIZE,
+                          .offset = (unsigned)(gpa & ~PAGE_MASK)};
 }
 
-static uint64_t load_entry(const void *p, unsigned size)
+/* Sets bits in the entry; false: it is no longer what the walk saw. */
+static bool set_bits(struct cpu *c, const struct entry *e, unsigned size, uint64_t bits)
 {
-    if (size == 4)
-        return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
-    return __atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE);
-}
-
-/* Sets bits in the entry if it still is what the walk saw. */
-static bool set_bits(struct cpu *c, void *p, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits)
-{
+    struct mem *mem = c->set->cfg.mem;
     bool ok;
 
-    if ((old & bits) == bits)
+    if ((e->value & bits) == bits || !e->host)
         return true;
     if (size == 4) {
-        uint32_t expect = (uint32_t)old;
-        ok = __atomic_compare_exchange_n((uint32_t *)p, &expect, expect | (uint32_t)bits, false,
-                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        uint32_t expect = (uint32_t)e->value;
+        ok = __atomic_compare_exchange_n((uint32_t *)e->host, &expect, expect | (uint32_t)bits, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
     } else {
-        ok = __atomic_compare_exchange_n((uint64_t *)p, &old, old | bits, false, __ATOMIC_ACQ_REL,
+        uint64_t expect = e->value;
+        ok = __atomic_compare_exchange_n((uint64_t *)e->host, &expect, expect | bits, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED);
     }
-    mem_dirty(c->set->cfg.mem, gpa, size);
+    if (__atomic_load_n(&mem_page_flags(mem)[e->page_index], __ATOMIC_SEQ_CST))
+        mem_page_written(mem, e->page_index, e->offset, size);
     return ok;
 }
 
@@ -138,8 +162,7 @@ retry:;
                      : f.entry_size == 4                ? c->s.cr3 & 0xfffff000u
                                                         : c->s.cr3 & ADDR_MASK;
     bool may_write = true, may_user = true, may_exec = true;
-    void *path[5];
-    uint64_t path_gpa[5], path_value[5];
+    struct entry path[5];
     unsigned depth = 0;
 
     for (unsigned level = f.levels;; level--) {
@@ -147,11 +170,8 @@ retry:;
         uint64_t index = linear >> shift & ((1u << f.index_bits) - 1);
         if (f.levels == 3 && level == 3)
             index &= 3;
-        uint64_t gpa = table + index * f.entry_size;
-        void *p = entry_at(c, gpa, f.entry_size);
-        if (!p)
-            return false; /* beyond RAM: reads as not present */
-        uint64_t e = load_entry(p, f.entry_size);
+        const struct entry entry = load_entry(c, table + index * f.entry_size, f.entry_size);
+        uint64_t e = entry.value;
         if (!(e & PTE_P))
             return false;
         bool leaf = is_leaf(c, &f, e, level);
@@ -162,9 +182,7 @@ retry:;
         }
         bool pdpte = f.levels == 3 && level == 3; /* PAE: no rights, no accessed bit */
         if (!pdpte) {
-            path[depth] = p;
-            path_gpa[depth] = gpa;
-            path_value[depth++] = e;
+            path[depth++] = entry;
             may_write &= !!(e & PTE_W);
             may_user &= !!(e & PTE_U);
             may_exec &= !(nx_on && (e & PTE_NX));
@@ -195,7 +213,7 @@ retry:;
         }
         for (unsigned i = 0; i < depth; i++) {
             uint64_t bits = PTE_A | (i == depth - 1 && write ? PTE_D : 0);
-            if (!set_bits(c, path[i], path_gpa[i], f.entry_size, path_value[i], bits))
+            if (!set_bits(c, &path[i], f.entry_size, bits))
                 goto retry; /* another vCPU changed it under us */
         }
         *out = (struct walk){.gpa = leaf_gpa(&f, e, level, linear),
