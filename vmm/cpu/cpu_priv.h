@@ -109,6 +109,8 @@ struct jit_hot {
     _Atomic uint64_t jump_select; /* PEXT mask: the bits of RIP that choose a jump cache entry; 0 makes every indirect
                                    * jump leave translated code */
     uint64_t if_clear;         /* PEXT and PDEP mask: all of RFLAGS but IF */
+    uint64_t status_select;    /* PEXT and PDEP mask: the status flags */
+    uint64_t bit32_select, bit64_select; /* PEXT masks: number of a bit in a word */
     uint32_t tlb_offset_mask;  /* byte offset of a slot */
     _Atomic uint32_t attention; /* not 0: leave translated code soon */
     uint32_t vec_absent, x87_absent; /* not 0: the guest's registers are in x86_state, else in the host's */

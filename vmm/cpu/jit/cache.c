@@ -687,6 +687,9 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         c->hot.jump_fill = JUMP_SELECT;
         c->hot.known_select = JIT_KNOWN - 1;
         c->hot.if_clear = ~(uint64_t)X86_IF;
+        c->hot.status_select = X86_STATUS_FLAGS;
+        c->hot.bit32_select = 31;
+        c->hot.bit64_select = 63;
         c->hot.mxcsr_host = 0x1f80;
         c->hot.vec_absent = c->hot.x87_absent = 1;
         for (unsigned m = 0; m < MMU_COUNT; m++)

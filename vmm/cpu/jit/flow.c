@@ -298,6 +298,7 @@ static void do_call(struct tr *t)
 
     if (in->i.opcode != 0xff) {
         push_constant(t, back);
+        tr_end_shadow(t);
         tr_exit_to(t, target_of(in));
         return;
     }
@@ -314,6 +315,7 @@ static void do_ret(struct tr *t)
     int32_t extra = t->in->i.opcode == 0xc2 ? (uint16_t)t->in->i.imm : 0;
 
     emit_load(&t->hot, t->code64, H_ADDR, slot);
+    tr_end_shadow(t);
     find_jump(t, SITE_RET, word(t) + (unsigned)extra);
     move_rsp(t, (int32_t)word(t) + extra);
     jump_found(t);
@@ -346,6 +348,8 @@ void tr_flow(struct tr *t)
     const struct tr_insn *in = t->in;
     const struct insn *i = &in->i;
 
+    if (is_conditional(in->z.mnemonic) || is_counted(in->z.mnemonic) || i->exec == op_jmp)
+        tr_end_shadow(t);
     if (i->exec == op_fence)
         emit_bytes(&t->hot, (const uint8_t[]){0x0f, 0xae, 0xf0}, 3);
     else if (is_conditional(in->z.mnemonic))

@@ -182,7 +182,12 @@ static void one(struct finder *f, struct tr_insn *in)
     const ZydisDecodedOperand *m = memory_operand(in);
 
     if (flow == FLOW_NONE && !tr_generic_ok(f->t, in)) {
-        close_all(f);
+        if (!tr_sys_ok(f->t, in) || in->i.exec == op_swapgs)
+            close_all(f);
+        else if (in->i.exec == op_pushf)
+            f->reg[X86_RSP].plus -= f->t->code64 ? 8 : 4;
+        else
+            registers(f, in);
         return;
     }
     if (m && in->z.mnemonic != ZYDIS_MNEMONIC_LEA && in->i.exec != op_nop) {

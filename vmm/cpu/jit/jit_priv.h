@@ -223,6 +223,7 @@ struct tr {
     const struct tr_insn *in; /* the instruction at hand */
     unsigned slot_group;      /* the group whose addend H_SLOT holds, or 0 */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
+    bool shadow;              /* s.sti_shadow was set for the instruction at hand */
 };
 
 /* Has the interpreter's handler execute the instruction at hand, in hot or cold code. */
@@ -244,6 +245,9 @@ struct tr_place tr_stack_place(const struct tr *t, unsigned base, int32_t disp);
  * the ModRM operand, 1 for the stack's. want_va: the linear address is in H_ADDR. */
 struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsigned size, enum tlb_kind kind,
                     bool want_va);
+/* The same in two steps: the linear address to H_ADDR, and the check of what is there, without a group. */
+void tr_linear(struct tr *t, const struct tr_place *p);
+struct rm tr_check_linear(struct tr *t, unsigned size, enum tlb_kind kind);
 /* Of the entries for one kind of access, in struct cpu. */
 int32_t tr_tlb_offset(const struct tr *t, enum tlb_kind kind);
 /* Index of a new site for the instruction at hand. */
@@ -282,6 +286,15 @@ bool tr_string_ok(const struct tr *t, const struct tr_insn *in);
 /* Whether the flags may be left as they were by an instruction that writes them. */
 bool tr_string_keeps_flags(const struct tr_insn *in);
 void tr_string(struct tr *t);
+
+/* ---- sys.c: system instructions ---- */
+
+bool tr_sys_ok(const struct tr *t, const struct tr_insn *in);
+void tr_sys(struct tr *t);
+/* Whether the instruction can be translated behind STI: else STI ends the block. */
+bool tr_may_follow_sti(const struct tr *t, const struct tr_insn *in);
+/* The instruction behind STI is executed but for what cannot fault. */
+void tr_end_shadow(struct tr *t);
 
 /* ---- fpu.c ---- */
 

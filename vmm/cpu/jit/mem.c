@@ -266,6 +266,17 @@ static struct rm member(struct tr *t, const struct tr_place *p, const struct tr_
     return rm_index(va, H_SLOT, 1, 0);
 }
 
+void tr_linear(struct tr *t, const struct tr_place *p)
+{
+    address_in(t, p, true);
+}
+
+struct rm tr_check_linear(struct tr *t, unsigned size, enum tlb_kind kind)
+{
+    check(t, &t->hot, H_ADDR, size, kind, kind, false);
+    return rm_index(H_ADDR, H_SLOT, 1, 0);
+}
+
 struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsigned size, enum tlb_kind kind,
                     bool want_va)
 {

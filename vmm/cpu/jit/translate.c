@@ -39,10 +39,10 @@ static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *
 {
     const ZydisAccessedFlags *f = in->z.cpu_flags;
     bool string = tr_string_ok(t, in);
-    bool native = string || tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in);
+    bool native = string || tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in) || tr_sys_ok(t, in);
 
     *reads = *writes = 0;
-    if (!native) {
+    if (!native || in->i.exec == op_pushf) {
         *reads = FLAGS_ALL; /* the handler sees them */
         return;
     }
@@ -125,6 +125,7 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
     struct jit *j = t->j;
     uint64_t rip = b->rip;
     unsigned offset = (unsigned)(rip & ~PAGE_MASK), at = 0;
+    bool after_sti = false; /* it ends the block unless another instruction follows */
 
     while (t->count < JIT_INSNS && offset + at < PAGE_SIZE) {
         struct tr_insn *in = &j->insns[t->count];
@@ -142,13 +143,21 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
         if (r == DECODE_MORE)
             break;
         in->rip = rip + at;
-        in->ends = (r == DECODE_END && tr_flow_kind(t, in) != FLOW_BRANCH) || in->i.exec == op_cld ||
-                   in->i.exec == op_std; /* DF is part of the mode */
+        in->ends = false;
+        in->ends = (r == DECODE_END || in->i.exec == op_cld || in->i.exec == op_std) && /* DF is part of the mode */
+                   tr_flow_kind(t, in) != FLOW_BRANCH && !tr_sys_ok(t, in);
+        if (after_sti && !tr_may_follow_sti(t, in)) {
+            in[-1].ends = true;
+            break;
+        }
         at += in->i.len;
         t->count++;
         if (in->ends)
             break;
+        after_sti = in->i.exec == op_sti;
     }
+    if (after_sti)
+        j->insns[t->count - 1].ends = true;
     b->len = (uint16_t)at;
 }
 
@@ -214,6 +223,8 @@ static void emit_insn(struct tr *t)
         tr_generic(t);
     } else if (tr_string_ok(t, t->in)) {
         tr_string(t);
+    } else if (tr_sys_ok(t, t->in)) {
+        tr_sys(t);
     } else {
         tr_callback(t, &t->hot);
         t->slot_group = 0;
@@ -243,6 +254,8 @@ static void emit_block(struct tr *t, struct jit_block *b)
         if (!t->in->flags_in ? poll_here(t, t->at) : tr_is_back_edge(t->in) && !polled(t, t->at))
             tr_poll(t);
         emit_insn(t);
+        if (t->in->i.exec != op_sti)
+            tr_end_shadow(t);
     }
     if (!last->ends)
         tr_exit_to(t, t->code64 ? last->rip + last->i.len : (uint32_t)(last->rip + last->i.len));
