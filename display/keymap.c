@@ -32,7 +32,7 @@ static bool find_key(const struct keymap *km, uint32_t ch, struct keymap_stroke 
             /* Caps Lock acts on keys whose two levels are the cases of one letter, which differ by 32 */
             const char16_t *lower = km->levels[level & ~KEYMAP_SHIFT];
             const char16_t *upper = km->levels[level | KEYMAP_SHIFT];
-            bool letter = upper && lower[i] - upper[i] == 0x20 && lower[i] >= 'a' && lower[i] != 0xf7;
+            bool letter = lower && upper && lower[i] - upper[i] == 0x20 && lower[i] >= 'a' && lower[i] != 0xf7;
             *out = (struct keymap_stroke){keymap_positions[i], (uint8_t)level, letter};
             return true;
         }

@@ -75,7 +75,7 @@ struct vnc_peer *vnc_peer_find(struct vnc_relay *relay, const char *name, int64_
 
 static void peer_name(int fd, char *out, size_t size)
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     struct ucred cred;
     socklen_t cred_len = sizeof(cred);

@@ -119,7 +119,7 @@ static const struct cli_opt *find_opt(const struct cli_cmd *c, const char *name,
     const struct cli_opt *o;
 
     for (unsigned i = 0; (o = opt_at(c, i)); i++)
-        if (letter ? o->letter == letter : strlen(o->name) == len && !strncmp(o->name, name, len))
+        if (name ? strlen(o->name) == len && !strncmp(o->name, name, len) : o->letter == letter)
             return o;
     return NULL;
 }

@@ -81,9 +81,9 @@ static bool add_disk(struct vm_config *c, const char *value, struct err *e)
     char *path = strtok_r(words, ",", &save);
     for (char *w; ok && (w = strtok_r(NULL, ",", &save));)
         ok = disk_word(d, w, e);
-    if (ok && !path)
-        ok = err_set(e, ERR_USAGE, "--disk needs a file");
-    if (ok) {
+    if (!path) {
+        ok = ok && err_set(e, ERR_USAGE, "--disk needs a file");
+    } else if (ok) {
         d->id = x_asprintf("disk%u", c->disk_count);
         if (stat(path, &st) < 0 && conf_parse_size(path, &d->size, &ignored))
             d->path = x_asprintf("disks/%s.raw", d->id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tui/ui/form.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -255,6 +256,7 @@ static void cycle(struct field *field, int direction)
     size_t lens[16];
     int n = 0, at = 0;
 
+    assert(*choices);
     for (const char *p = choices; *p && n < 16; n++) {
         words[n] = p;
         lens[n] = strcspn(p, "|");

@@ -105,8 +105,7 @@ static void draw(struct view *v)
         x += ui_text(last, x, w - x, ROLE_KEY, "n N") +
              ui_text(last, x + 3, w - x, ROLE_TEXT, " next, previous") + 2;
         if (p->refresh)
-            x += ui_text(last, x, w - x, ROLE_KEY, "F") +
-                 ui_text(last, x + 1, w - x, ROLE_TEXT, " follow");
+            ui_text(last, x + ui_text(last, x, w - x, ROLE_KEY, "F"), w - x, ROLE_TEXT, " follow");
         ui_cursor(1, 0, false);
     }
 }

@@ -6,12 +6,14 @@
 
 #include <stddef.h>
 
-void *x_alloc(size_t size);
-void *x_calloc(size_t n, size_t size);
-void *x_realloc(void *p, size_t size);
+#define ALLOC_NONNULL __attribute__((returns_nonnull))
+
+void *x_alloc(size_t size) ALLOC_NONNULL;
+void *x_calloc(size_t n, size_t size) ALLOC_NONNULL;
+void *x_realloc(void *p, size_t size) ALLOC_NONNULL;
 char *x_strdup(const char *s);
-char *x_strndup(const char *s, size_t n);
-char *x_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *x_strndup(const char *s, size_t n) ALLOC_NONNULL;
+char *x_asprintf(const char *fmt, ...) ALLOC_NONNULL __attribute__((format(printf, 1, 2)));
 void *try_alloc(size_t size);
 void *try_realloc(void *p, size_t size);
 /* NULL is fine. */

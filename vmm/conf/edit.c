@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Edits of one value in the text of a vm.yaml: finds the bytes to change and changes only them, so
  * that comments, order and layout of everything else stay as their author left them. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,7 @@ static bool insert_key(struct edit *ed, const struct node *map, const char *patt
     } else if (prev) {
         insert_line(ed, prev->end.offset, indent, buf_str(&body));
     } else {
+        assert(map->first); /* empty ones are {} */
         size_t at = map->first->key->start.offset;
 
         buf_printf(&b, "%s%s%*s", buf_str(&body), ed->nl, indent, "");
@@ -252,6 +254,7 @@ static bool remove_entry(struct edit *ed, const struct node *list, const struct 
     static const struct conf_row none = {.type = CONF_LIST};
     const struct node *prev = NULL;
 
+    assert(list && item);
     if (list->count == 1)
         return replace_list(ed, list, &(struct target){&none, ""});
     for (const struct node *n = list->first; n != item; n = n->next)
@@ -260,7 +263,7 @@ static bool remove_entry(struct edit *ed, const struct node *list, const struct 
         splice(ed, line_start(ed, item->start.offset), line_end(ed, item->end.offset), "");
     else if (item->next)
         splice(ed, item->start.offset, item->next->start.offset, "");
-    else
+    else if (prev)
         splice(ed, prev->end.offset, item->end.offset, "");
     return true;
 }
@@ -367,7 +370,7 @@ static bool edit_with_default(const char *text, size_t len, const struct conf_ro
 
     snprintf(first, sizeof(first), "%.*s[0].%s", (int)strcspn(path, "["), path, strchr(row->path, '.') + 1);
     bool ok = config_edit(text, len, first, row->def, &both, diags, e) &&
-              config_edit(both.data, both.len, path, value, out, diags, e);
+              config_edit(buf_str(&both), both.len, path, value, out, diags, e);
     buf_free(&both);
     return ok;
 }

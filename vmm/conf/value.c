@@ -359,9 +359,9 @@ static bool parse_forward(const char *text, struct conf_forward *out, struct err
             ok = err_set(e, ERR_INVALID, "\"%.20s\" is not a protocol (tcp or udp)", slash + 1);
     }
     char *guest = strrchr(copy, ':');
-    if (ok && !guest)
-        ok = err_set(e, ERR_INVALID, "\"%.60s\" lacks the guest's port (try %.40s:22)", text, copy);
-    if (ok) {
+    if (!guest) {
+        ok = ok && err_set(e, ERR_INVALID, "\"%.60s\" lacks the guest's port (try %.40s:22)", text, copy);
+    } else if (ok) {
         *guest++ = '\0';
         ok = parse_port(guest, &f.guest_port, e) && parse_hostport(copy, &f, e);
     }

@@ -374,7 +374,7 @@ void op_cmpxchg8b(struct cpu *c, const struct insn *i)
 {
     uint64_t linear = ea(c, i, 8, true);
     uint32_t lo = (uint32_t)c->s.gpr[X86_RAX], hi = (uint32_t)c->s.gpr[X86_RDX];
-    bool ok;
+    bool ok = false;
 
     WITH_HOST(guest64, 8, linear,
               __asm__ volatile("lock; cmpxchg8b %[m]"
@@ -395,7 +395,7 @@ void op_cmpxchg16b(struct cpu *c, const struct insn *i)
         cpu_gp(c, 0);
     uint64_t linear = ea(c, i, 16, true);
     uint64_t lo = c->s.gpr[X86_RAX], hi = c->s.gpr[X86_RDX];
-    bool ok;
+    bool ok = false;
 
     WITH_HOST(unsigned __int128, 16, linear,
               __asm__ volatile("lock; cmpxchg16b %[m]"
