@@ -3,9 +3,12 @@
 #include "vmm/base/clock.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "vmm/base/alloc.h"
+
+#define STANDS_STILL INT64_MIN /* paused, or virtual */
 
 struct clock {
     pthread_mutex_t mutex;
@@ -13,6 +16,7 @@ struct clock {
     unsigned count, cap;
     bool is_virtual, paused;
     int64_t offset;    /* host clock: guest now = host now - offset */
+    _Atomic int64_t running; /* the same for who has no lock, or STANDS_STILL; every resumption has another offset */
     int64_t virtual_now; /* virtual clock, or the moment of the pause */
     void (*rearm)(void *, int64_t);
     void *rearm_opaque;
@@ -46,6 +50,7 @@ struct clock *clock_new(void (*rearm)(void *, int64_t), void *opaque, bool is_vi
     c->rearm = rearm;
     c->rearm_opaque = opaque;
     c->is_virtual = is_virtual;
+    atomic_init(&c->running, is_virtual ? STANDS_STILL : 0);
     return c;
 }
 
@@ -74,8 +79,15 @@ static int64_t now_locked(const struct clock *c)
 
 int64_t clock_now(struct clock *c)
 {
+    int64_t offset = atomic_load(&c->running), now;
+
+    if (offset != STANDS_STILL) {
+        now = clock_now_ns() - offset;
+        if (atomic_load(&c->running) == offset)
+            return now;
+    }
     pthread_mutex_lock(&c->mutex);
-    int64_t now = now_locked(c);
+    now = now_locked(c);
     pthread_mutex_unlock(&c->mutex);
     return now;
 }
@@ -222,6 +234,7 @@ void clock_pause(struct clock *c)
 {
     pthread_mutex_lock(&c->mutex);
     if (!c->paused) {
+        atomic_store(&c->running, STANDS_STILL);
         c->virtual_now = now_locked(c);
         c->paused = true;
         notify_locked(c);
@@ -235,7 +248,7 @@ void clock_resume(struct clock *c)
     if (c->paused) {
         c->paused = false;
         if (!c->is_virtual)
-            c->offset = clock_now_ns() - c->virtual_now;
+            atomic_store(&c->running, c->offset = clock_now_ns() - c->virtual_now);
         notify_locked(c);
     }
     pthread_mutex_unlock(&c->mutex);
