@@ -22,6 +22,24 @@ static void flat_transfer(struct cpu *c, uint16_t cs, uint16_t ss, unsigned cpl,
     seg_commit_cs(c, &code, (uint8_t)cpl, rip);
 }
 
+/* The same from 64-bit code to 64-bit code, where nothing else of the mode changes. */
+static void flat_transfer64(struct cpu *c, uint16_t cs, uint16_t ss, unsigned cpl, uint64_t rip)
+{
+    struct x86_seg *code = &c->s.seg[X86_CS], *stack = &c->s.seg[X86_SS];
+
+    code->base = stack->base = 0;
+    code->limit = stack->limit = 0xffffffff;
+    code->sel = (uint16_t)((cs & ~3u) | cpl);
+    stack->sel = (uint16_t)((ss & ~3u) | cpl);
+    code->attr = (uint16_t)(ATTR_CODE | ATTR_DPL(cpl) | SEG_L);
+    stack->attr = (uint16_t)(ATTR_DATA | ATTR_DPL(cpl));
+    c->s.rip = rip;
+    c->branched = c->end_block = true;
+    c->cpl = (uint8_t)cpl;
+    c->mmu = cpu_mmu_index(c, cpl);
+    c->align_check = cpl == 3 && (c->s.cr0 & CR0_AM) && (c->s.rflags & X86_AC);
+}
+
 void op_syscall(struct cpu *c, const struct insn *i)
 {
     uint16_t sel = c->s.star >> 32 & 0xfffc;
@@ -32,7 +50,7 @@ void op_syscall(struct cpu *c, const struct insn *i)
     c->s.gpr[X86_R11] = cpu_flags(c) & ~(uint64_t)X86_RF;
     flags_write(c, 0, (c->s.sfmask & X86_ALL_FLAGS) | X86_RF);
     c->dbg_tf &= (c->s.rflags & X86_TF) != 0;
-    flat_transfer(c, sel, (uint16_t)(sel + 8), 0, true, c->s.lstar);
+    flat_transfer64(c, sel, (uint16_t)(sel + 8), 0, c->s.lstar);
 }
 
 void op_sysret(struct cpu *c, const struct insn *i)
@@ -49,7 +67,10 @@ void op_sysret(struct cpu *c, const struct insn *i)
     else if (!cpu_canonical(c, rip))
         cpu_gp(c, 0);
     flags_write_all(c, c->s.gpr[X86_R11] & ~(uint64_t)(X86_RF | X86_VM));
-    flat_transfer(c, (uint16_t)(base + (code64 ? 16 : 0)), (uint16_t)(base + 8), 3, code64, rip);
+    if (code64)
+        flat_transfer64(c, (uint16_t)(base + 16), (uint16_t)(base + 8), 3, rip);
+    else
+        flat_transfer(c, base, (uint16_t)(base + 8), 3, false, rip);
 }
 
 void op_sysenter(struct cpu *c, const struct insn *i)
