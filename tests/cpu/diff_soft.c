@@ -139,7 +139,12 @@ static void base_state(void)
 
 void soft_init(void)
 {
-    static const struct cpu_io_ops io = {no_pio_read, no_pio_write, no_read, no_write, no_ack, no_eoi};
+    static const struct cpu_io_ops io = {.pio_read = no_pio_read,
+                                         .pio_write = no_pio_write,
+                                         .mmio_read = no_read,
+                                         .mmio_write = no_write,
+                                         .pic_ack = no_ack,
+                                         .ioapic_eoi = no_eoi};
     struct err e = ERR_INIT;
 
     mem = mem_new(RAM_SIZE, &e);
