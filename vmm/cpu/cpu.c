@@ -84,11 +84,10 @@ void cpu_get_stats(struct cpu *c, struct cpu_stats *out)
 /* A vCPU lies right above the stack of the C code that translated code calls, see jit/jit_priv.h; below it is a
  * guard. */
 #define STACK_GUARD (64 * KIB)
-#define STACK_SIZE  (1 * MIB)
 
 static struct cpu *cpu_alloc(void)
 {
-    size_t size = STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE);
+    size_t size = CPU_STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE);
     uint8_t *p = mmap(NULL, STACK_GUARD + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED)
@@ -97,13 +96,13 @@ static struct cpu *cpu_alloc(void)
         munmap(p, STACK_GUARD + size);
         return NULL;
     }
-    return (struct cpu *)(void *)(p + STACK_GUARD + STACK_SIZE);
+    return (struct cpu *)(void *)(p + STACK_GUARD + CPU_STACK_SIZE);
 }
 
 static void cpu_release(struct cpu *c)
 {
-    munmap((uint8_t *)c - STACK_SIZE - STACK_GUARD,
-           STACK_GUARD + STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE));
+    munmap((uint8_t *)c - CPU_STACK_SIZE - STACK_GUARD,
+           STACK_GUARD + CPU_STACK_SIZE + ALIGN_UP(sizeof(struct cpu), (size_t)PAGE_SIZE));
 }
 
 static void cpu_free(struct cpu *c)

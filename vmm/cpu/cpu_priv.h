@@ -157,6 +157,8 @@ struct cpu_set {
     unsigned running;             /* vCPUs that may be executing */
 };
 
+#define CPU_STACK_SIZE (1 * MIB) /* of the C code that translated code calls, right below struct cpu */
+
 struct cpu {
     struct x86_state s; /* rflags without the status flags, which are in cc: use cpu_flags() */
 
