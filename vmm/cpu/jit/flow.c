@@ -133,6 +133,7 @@ void tr_poll(struct tr *t)
         out = emit_jcc_forward(e, 5);
     }
     emit_patch32(e, out, emit_rx(cold));
+    tr_show_x87_last(t, cold);
     emit_mov_imm(cold, H_ADDR, t->in->rip);
     emit_jmp(cold, t->j->exit_jump);
 }

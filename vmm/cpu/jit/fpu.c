@@ -35,6 +35,18 @@ void tr_need_x87(struct tr *t)
     t->x87_live = true;
 }
 
+void tr_show_x87_last(struct tr *t, struct emit *e)
+{
+    if (!t->x87_last.known)
+        return;
+    emit_mov_imm(e, H_TEMP, t->x87_last.rip);
+    emit_store(e, true, H_TEMP, STATE(OFF(s.fpu.fip)));
+    emit_enc(e, &(struct enc){.legacy = {0x66}, .legacy_count = 1, .opcode = 0xc7, .rm = STATE(OFF(s.fpu.fop)),
+                              .imm_size = 2, .imm = t->x87_last.fop});
+    if (e == &t->hot)
+        t->x87_last.known = false;
+}
+
 void tr_trap_site(struct tr *t, const uint8_t *start)
 {
     struct jit *j = t->j;
@@ -43,6 +55,11 @@ void tr_trap_site(struct tr *t, const uint8_t *start)
         t->hot.full = true;
         return;
     }
-    j->traps[j->trap_count++] = (struct jit_trap){
+    struct jit_trap *trap = &j->traps[j->trap_count++];
+    *trap = (struct jit_trap){
         .start = (uint32_t)(start - j->rw), .end = (uint32_t)(t->hot.p - j->rw), .rip = t->in->rip};
+    if (t->x87_last.known) {
+        trap->last_back = (uint16_t)(t->in->rip - t->x87_last.rip);
+        trap->last_fop = t->x87_last.fop;
+    }
 }

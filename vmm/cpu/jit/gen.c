@@ -484,7 +484,6 @@ static void memory_operand(struct gen *g)
 static void x87_pointers(struct gen *g)
 {
     const struct tr_insn *in = g->in;
-    struct emit *e = &g->t->hot;
     uint16_t fop = (uint16_t)((in->z.opcode & 7) << 8 | in->i.bytes[in->z.raw.modrm.offset]);
 
     switch (in->z.mnemonic) {
@@ -496,11 +495,8 @@ static void x87_pointers(struct gen *g)
     default: break;
     }
     if (g->mem)
-        emit_store(e, true, H_ADDR, STATE(OFF(s.fpu.fdp)));
-    emit_mov_imm(e, H_TEMP, in->rip);
-    emit_store(e, true, H_TEMP, STATE(OFF(s.fpu.fip)));
-    emit_enc(e, &(struct enc){.legacy = {0x66}, .legacy_count = 1, .opcode = 0xc7, .rm = STATE(OFF(s.fpu.fop)),
-                              .imm_size = 2, .imm = fop});
+        emit_store(&g->t->hot, true, H_ADDR, STATE(OFF(s.fpu.fdp)));
+    g->t->x87_last = (struct x87_last){.known = true, .rip = in->rip, .fop = fop};
 }
 
 static void emit_lea_insn(struct gen *g)

@@ -99,6 +99,7 @@ struct jit_site {
 struct jit_trap {
     uint32_t start, end; /* of its host code, offsets in code memory */
     uint64_t rip;
+    uint16_t last_back, last_fop; /* of the last x87 instruction: how far before rip, or 0: struct x86_fpu tells */
 };
 
 #define JIT_HASH_BITS 15
@@ -212,6 +213,13 @@ void *jit_alloc(struct jit *j, size_t size);
 
 /* ---- the translator's state ---- */
 
+/* The last x87 instruction, whose address and opcode struct x86_fpu will have to show. */
+struct x87_last {
+    bool known; /* else struct x86_fpu is right */
+    uint16_t fop;
+    uint64_t rip;
+};
+
 struct tr {
     struct cpu *c;
     struct jit *j;
@@ -223,6 +231,7 @@ struct tr {
     const struct tr_insn *in; /* the instruction at hand */
     unsigned slot_group;      /* the group whose addend H_SLOT holds, or 0 */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
+    struct x87_last x87_last;
     bool shadow;              /* s.sti_shadow was set for the instruction at hand */
 };
 
@@ -300,6 +309,9 @@ void tr_end_shadow(struct tr *t);
 
 /* From here to the next callback the guest's registers are in the host's. */void tr_need_vec(struct tr *t);
 void tr_need_x87(struct tr *t);
+/* Writes x87_last to struct x86_fpu. In hot code that is the end of it; in cold code, for what leaves the block in the
+ * middle, it goes on. */
+void tr_show_x87_last(struct tr *t, struct emit *e);
 /* The host code of the instruction at hand, from start to here, may raise a host exception. */
 void tr_trap_site(struct tr *t, const uint8_t *start);
 

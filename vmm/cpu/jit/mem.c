@@ -162,6 +162,7 @@ static void check(struct tr *t, struct emit *e, unsigned va, unsigned size, enum
     emit_patch32(e, slow, emit_rx(cold));
     if (va != H_ADDR)
         emit_load(cold, true, H_ADDR, rm_reg(va));
+    tr_show_x87_last(t, cold);
     if (group)
         leave_if_crossing(t, size);
     emit_mov_imm(cold, H_TEMP, site);

@@ -174,6 +174,7 @@ void tr_callback(struct tr *t, struct emit *e)
     call->insn = t->in->i;
     call->rip = t->in->rip;
     call->ends = t->in->ends;
+    tr_show_x87_last(t, e);
     emit_mov_imm(e, H_TEMP, (uint64_t)(uintptr_t)call);
     emit_call(e, t->j->callback);
     t->vec_live = t->x87_live = false;
@@ -216,10 +217,14 @@ static void emit_entry(struct tr *t, struct jit_block *b, unsigned slot, uint32_
 
 static void emit_insn(struct tr *t)
 {
+    bool generic = tr_flow_kind(t, t->in) == FLOW_NONE && tr_generic_ok(t, t->in);
+
+    if (!generic || t->shadow)
+        tr_show_x87_last(t, &t->hot);
     if (tr_flow_kind(t, t->in) != FLOW_NONE) {
         tr_flow(t);
         t->slot_group = 0;
-    } else if (tr_generic_ok(t, t->in)) {
+    } else if (generic) {
         tr_generic(t);
     } else if (tr_string_ok(t, t->in)) {
         tr_string(t);
@@ -257,6 +262,7 @@ static void emit_block(struct tr *t, struct jit_block *b)
         if (t->in->i.exec != op_sti)
             tr_end_shadow(t);
     }
+    tr_show_x87_last(t, &t->hot);
     if (!last->ends)
         tr_exit_to(t, t->code64 ? last->rip + last->i.len : (uint32_t)(last->rip + last->i.len));
     while (emit_rx(&t->hot) < b->body + 5 && !t->hot.full) /* room for the jump of a stale block */

@@ -40,6 +40,10 @@ static bool handled(ucontext_t *uc)
     if (!t)
         return false;
     c->s.rip = t->rip;
+    if (t->last_back) {
+        c->s.fpu.fip = t->rip - t->last_back;
+        c->s.fpu.fop = t->last_fop;
+    }
     uc->uc_mcontext.gregs[HOST_RIP] = (greg_t)(uintptr_t)c->jit->trap;
     return true;
 }
