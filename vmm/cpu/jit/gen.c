@@ -313,6 +313,16 @@ static void normalise(struct gen *g)
     }
 }
 
+/* A lone vCPU's read-modify-write needs no LOCK, for devices know no protocol in which both sides modify a word; Linux
+ * takes its own prefixes out, too, when it has one processor. What serves as a barrier keeps it, for devices do run at
+ * the same time: additions of a constant to what lies on the stack, and of zero. */
+static bool needs_lock(const struct gen *g)
+{
+    const struct insn *i = &g->in->i;
+
+    return g->t->c->set->cfg.count > 1 || i->base == X86_RSP || (g->in->z.raw.imm[0].size && i->imm == 0);
+}
+
 static void set_prefixes(struct gen *g)
 {
     const ZydisDecodedInstruction *z = &g->in->z;
@@ -338,6 +348,8 @@ static void set_prefixes(struct gen *g)
     x->w = z->raw.rex.W;
     for (unsigned n = 0; n < z->raw.prefix_count; n++) {
         uint8_t p = z->raw.prefixes[n].value;
+        if (p == 0xf0 && !needs_lock(g))
+            continue;
         if ((p == 0x66 || p == 0xf2 || p == 0xf3 || p == 0xf0) && x->legacy_count < 4 &&
             !(is_x87(z) && p != 0xf0))
             x->legacy[x->legacy_count++] = p;
