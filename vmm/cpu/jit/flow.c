@@ -12,7 +12,7 @@ static bool is_jcc(const struct insn *i)
     return (i->opcode & 0xf0) == 0x70 || (i->opcode & 0xf0) == 0x80;
 }
 
-static uint64_t target_of(const struct tr_insn *in)
+uint64_t tr_target(const struct tr_insn *in)
 {
     uint64_t a = in->rip + in->i.len + in->i.imm;
 
@@ -83,7 +83,7 @@ bool tr_is_back_edge(const struct tr_insn *in)
     bool direct = is_conditional(in->z.mnemonic) || is_counted(in->z.mnemonic) ||
                   ((in->i.exec == op_jmp || in->i.exec == op_call) && in->i.opcode != 0xff);
 
-    return direct && target_of(in) <= in->rip;
+    return direct && tr_target(in) <= in->rip;
 }
 
 /* ---- ways out ---- */
@@ -103,18 +103,26 @@ const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alo
     return stub;
 }
 
+/* Where the jump in front of after leads at first: to its exit's cold code, or for good to the block's own start. */
+static const void *exit_target(struct tr *t, uint8_t *after, uint64_t rip)
+{
+    if (t->again.at && rip == t->block->rip && t->again.vec_live <= t->vec_live && t->again.x87_live <= t->x87_live)
+        return t->again.at;
+    return tr_exit_stub(t, after, rip, false);
+}
+
 void tr_exit_to(struct tr *t, uint64_t rip)
 {
     uint8_t *after = emit_jmp_forward(&t->hot);
 
-    emit_patch32(&t->hot, after, tr_exit_stub(t, after, rip, false));
+    emit_patch32(&t->hot, after, exit_target(t, after, rip));
 }
 
 static void exit_if(struct tr *t, unsigned cond, uint64_t rip)
 {
     uint8_t *after = emit_jcc_forward(&t->hot, cond);
 
-    emit_patch32(&t->hot, after, tr_exit_stub(t, after, rip, false));
+    emit_patch32(&t->hot, after, exit_target(t, after, rip));
 }
 
 void tr_poll(struct tr *t)
@@ -284,7 +292,7 @@ static void do_leave(struct tr *t)
 static void do_jmp(struct tr *t)
 {
     if (t->in->i.opcode != 0xff) {
-        tr_exit_to(t, target_of(t->in));
+        tr_exit_to(t, tr_target(t->in));
         return;
     }
     load_operand(t, H_ADDR);
@@ -300,7 +308,7 @@ static void do_call(struct tr *t)
     if (in->i.opcode != 0xff) {
         push_constant(t, back);
         tr_end_shadow(t);
-        tr_exit_to(t, target_of(in));
+        tr_exit_to(t, tr_target(in));
         return;
     }
     load_operand(t, H_ADDR);
@@ -333,13 +341,13 @@ static void do_counted(struct tr *t)
     emit_load(e, wide, H_RCX, rm_reg(H_GRCX));
     if (loop) {
         uint8_t *done = emit_short(e, OP_JRCXZ);
-        tr_exit_to(t, target_of(in));
+        tr_exit_to(t, tr_target(in));
         emit_patch8(e, done);
     } else {
         uint8_t *zero = emit_short(e, OP_JRCXZ);
         uint8_t *not_zero = emit_short(e, OP_JMP8);
         emit_patch8(e, zero);
-        tr_exit_to(t, target_of(in));
+        tr_exit_to(t, tr_target(in));
         emit_patch8(e, not_zero);
     }
 }
@@ -354,7 +362,7 @@ void tr_flow(struct tr *t)
     if (i->exec == op_fence)
         emit_bytes(&t->hot, (const uint8_t[]){0x0f, 0xae, 0xf0}, 3);
     else if (is_conditional(in->z.mnemonic))
-        exit_if(t, i->opcode & 15, target_of(in));
+        exit_if(t, i->opcode & 15, tr_target(in));
     else if (is_counted(in->z.mnemonic))
         do_counted(t);
     else if (i->exec == op_jmp)

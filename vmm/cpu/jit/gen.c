@@ -645,6 +645,14 @@ static unsigned group_in_slot(const struct gen *g, unsigned before)
     return g->x.rm.mem && g->x.rm.index == H_SLOT ? g->in->access[0].group : 0;
 }
 
+void tr_generic_uses(const struct tr_insn *in, bool *vec, bool *x87)
+{
+    enum unit u = unit_of(in);
+
+    *vec = u == UNIT_VEC;
+    *x87 = u == UNIT_X87;
+}
+
 void tr_generic(struct tr *t)
 {
     struct gen g = {.t = t, .in = t->in};

@@ -232,6 +232,11 @@ struct tr {
     unsigned slot_group;      /* the group whose addend H_SLOT holds, or 0 */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
     struct x87_last x87_last;
+    struct {                  /* where a jump from the block to its own start may lead, behind the loading of registers */
+        const void *at;       /* NULL: to the body, as from elsewhere */
+        bool vec_live, x87_live;
+    } again;
+    uint8_t *addend_store[ARRAY_LEN(((struct jit_hot *)0)->addend)]; /* of each group, until it is known to be read */
     bool shadow;              /* s.sti_shadow was set for the instruction at hand */
 };
 
@@ -261,6 +266,8 @@ struct rm tr_check_linear(struct tr *t, unsigned size, enum tlb_kind kind);
 int32_t tr_tlb_offset(const struct tr *t, enum tlb_kind kind);
 /* Index of a new site for the instruction at hand. */
 uint32_t tr_site(struct tr *t, unsigned size, enum jit_site_kind kind);
+/* At the end of a block: the stores of addends that no access of a group read become a NOP. */
+void tr_drop_unread_addends(struct tr *t);
 /* Afterwards the operand needs H_ADDR alone. */
 struct rm tr_collapse(struct tr *t, struct rm host);
 
@@ -272,6 +279,8 @@ void tr_find_groups(struct tr *t);
 /* Whether the instruction is translated by re-encoding it with other operands, and that. */
 bool tr_generic_ok(const struct tr *t, const struct tr_insn *in);
 void tr_generic(struct tr *t);
+/* Which registers it works on. */
+void tr_generic_uses(const struct tr_insn *in, bool *vec, bool *x87);
 /* Whether accesses through the memory operand's segment need no check of limit and type. */
 bool tr_segment_ok(const struct tr *t, const struct insn *i);
 
@@ -282,6 +291,8 @@ enum tr_flow_kind tr_flow_kind(const struct tr *t, const struct tr_insn *in);
 void tr_flow(struct tr *t);
 /* Whether it jumps backwards, so that a loop may have no other way out. */
 bool tr_is_back_edge(const struct tr_insn *in);
+/* Where a direct jump leads. */
+uint64_t tr_target(const struct tr_insn *in);
 /* Writes an exit's cold code; after: behind the jump that leads there. alone: to a block without groups. */
 const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alone);
 /* Leaves the block for a constant RIP. */

@@ -249,6 +249,7 @@ static void load_addend(struct tr *t, const struct tr_access *a)
     if (t->slot_group == a->group)
         return; /* it is still there */
     t->slot_group = a->group;
+    t->addend_store[a->group - 1] = NULL;
     emit_load(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
 }
 
@@ -288,6 +289,7 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
 
         t->slot_group = 0;
         check_place(t, which, va, a->size, a->write ? TLB_WRITE : TLB_READ, kind, true);
+        t->addend_store[a->group - 1] = t->hot.p;
         emit_store(&t->hot, true, H_SLOT, STATE(OFF_HOT(addend[0]) + 8 * (a->group - 1)));
         if (a->low == 0 && (va == H_ADDR || !want_va))
             return rm_index(va, H_SLOT, 1, 0);
@@ -299,6 +301,15 @@ struct rm tr_memory(struct tr *t, const struct tr_place *p, unsigned which, unsi
     unsigned va = address_in(t, p, want_va);
     check_place(t, which, va, size, kind, kind, false);
     return rm_index(va, H_SLOT, 1, 0);
+}
+
+void tr_drop_unread_addends(struct tr *t)
+{
+    static const uint8_t nop[8] = {0x0f, 0x1f, 0x84};
+
+    for (unsigned n = 0; n < ARRAY_LEN(t->addend_store) && !t->hot.full; n++)
+        if (t->addend_store[n])
+            memcpy(t->addend_store[n], nop, sizeof(nop));
 }
 
 struct rm tr_collapse(struct tr *t, struct rm host)

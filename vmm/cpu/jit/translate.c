@@ -236,6 +236,35 @@ static void emit_insn(struct tr *t)
     }
 }
 
+/* A block that jumps to its own start, and polls on the way, does not look again whether its registers are loaded. */
+static void begin_loop(struct tr *t)
+{
+    const struct jit_block *b = t->block;
+    bool loops = false, vec = false, x87 = false;
+
+    for (unsigned n = 0; n < t->count; n++) {
+        const struct tr_insn *in = &t->j->insns[n];
+        bool v, x;
+
+        loops |= tr_is_back_edge(in) && tr_target(in) == b->rip;
+        if (tr_flow_kind(t, in) != FLOW_NONE || !tr_generic_ok(t, in))
+            continue;
+        tr_generic_uses(in, &v, &x);
+        vec |= v;
+        x87 |= x;
+    }
+    if (!loops || (b->mode & JM_ALONE) || b->page2 != UINT64_MAX)
+        return;
+    t->in = &t->j->insns[0];
+    if (vec)
+        tr_need_vec(t);
+    if (x87)
+        tr_need_x87(t);
+    t->again.at = emit_rx(&t->hot);
+    t->again.vec_live = vec;
+    t->again.x87_live = x87;
+}
+
 static void emit_block(struct tr *t, struct jit_block *b)
 {
     const struct tr_insn *last = &t->j->insns[t->count - 1];
@@ -254,6 +283,7 @@ static void emit_block(struct tr *t, struct jit_block *b)
     if (b->page2 != UINT64_MAX)
         emit_entry(t, b, b->slot2, b->id2);
     b->body = emit_rx(&t->hot);
+    begin_loop(t);
     for (t->at = 0; t->at < t->count; t->at++) {
         t->in = &t->j->insns[t->at];
         if (!t->in->flags_in ? poll_here(t, t->at) : tr_is_back_edge(t->in) && !polled(t, t->at))
@@ -265,6 +295,7 @@ static void emit_block(struct tr *t, struct jit_block *b)
     tr_show_x87_last(t, &t->hot);
     if (!last->ends)
         tr_exit_to(t, t->code64 ? last->rip + last->i.len : (uint32_t)(last->rip + last->i.len));
+    tr_drop_unread_addends(t);
     while (emit_rx(&t->hot) < b->body + 5 && !t->hot.full) /* room for the jump of a stale block */
         emit8(&t->hot, 0xcc);
 }
