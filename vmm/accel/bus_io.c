@@ -36,6 +36,14 @@ static bool ferr(void *bus, bool level)
     return bus_ferr(bus, level);
 }
 
+static void freeze(void *bus, bool frozen)
+{
+    if (frozen)
+        bus_lock(bus);
+    else
+        bus_unlock(bus);
+}
+
 const struct cpu_io_ops accel_bus_io = {
     .pio_read = pio_read,
     .pio_write = pio_write,
@@ -44,4 +52,5 @@ const struct cpu_io_ops accel_bus_io = {
     .pic_ack = pic_ack,
     .ioapic_eoi = ioapic_eoi,
     .ferr = ferr,
+    .freeze = freeze,
 };

@@ -53,9 +53,11 @@ static bool soft_vcpu_init(struct accel *a, unsigned index, struct err *e)
 
 static enum accel_exit soft_vcpu_run(struct accel *a, unsigned index, struct err *e)
 {
-    (void)e;
     switch (cpu_run(vcpu(a, index))) {
     case CPU_EXIT_SHUTDOWN: return ACCEL_EXIT_SHUTDOWN;
+    case CPU_EXIT_DIFFERS:
+        err_set(e, ERR_INTERNAL, "vCPU %u: translator and interpreter differ, see the log", index);
+        return ACCEL_EXIT_ERROR;
     case CPU_EXIT_KICK: break;
     }
     return ACCEL_EXIT_KICK;

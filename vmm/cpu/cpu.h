@@ -29,11 +29,14 @@ struct cpu_io_ops {
     /* FERR# of the first vCPU, which follows unmasked x87 exceptions while CR0.NE is clear; returns the level of
      * IGNNE#. NULL: nothing is wired, and x87 exceptions are #MF whatever CR0.NE says; so they are on other vCPUs. */
     bool (*ferr)(void *opaque, bool level);
+    /* Optional. While frozen no device touches guest memory; for moments, and no other operation is called then. */
+    void (*freeze)(void *opaque, bool frozen);
 };
 
 enum cpu_exit {
     CPU_EXIT_KICK,     /* cpu_kick was called; nothing is wrong */
     CPU_EXIT_SHUTDOWN, /* triple fault */
+    CPU_EXIT_DIFFERS,  /* translator and interpreter differ, see cpu_tuning.verify; it is in the log */
 };
 
 struct cpu;
@@ -43,13 +46,15 @@ struct cpu_set;
 struct cpu_tuning {
     bool interpret;      /* never translate */
     unsigned heat;       /* executions by the interpreter before a block is translated, from 1 */
+    bool verify;         /* compare every translated block with the interpreter; one vCPU only */
+    char wrong[16];      /* a mnemonic that the translator leaves out, for tests of verify; empty: none */
     bool evict;          /* throw all translations away whenever one is made */
     size_t code_memory;  /* bytes of translated code for each vCPU */
     unsigned tlb_min, tlb_max; /* slots of each TLB array, powers of two */
 };
 
 /* The defaults for that many vCPUs, changed by the environment variable VMDECK_CPU, a list of
- * interpret, evict, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
+ * interpret, verify, wrong=MNEMONIC, evict, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
 struct cpu_tuning cpu_tuning_default(unsigned vcpus);
 
 struct cpu_set_cfg {

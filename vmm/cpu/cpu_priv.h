@@ -204,6 +204,7 @@ struct cpu {
 
     struct jit_hot hot;
     struct jit *jit;       /* NULL: the interpreter does it all */
+    struct verify *verify; /* NULL: translations are not compared with the interpreter */
 
     struct vec_ctx *vec;   /* interp/vec: thunk cache, host FPU image */
     struct code_cache *code;

@@ -11,6 +11,7 @@
 #include "vmm/cpu/code.h"
 #include "vmm/cpu/interp/ops.h"
 #include "vmm/cpu/jit/jit.h"
+#include "vmm/cpu/jit/verify.h"
 
 /* ---- waking and stopping ---- */
 
@@ -308,7 +309,8 @@ static void run_block(struct cpu *c, const struct block *b)
     c->stats.instructions += (uint64_t)(i - b->insns);
 }
 
-/* Code that is not flat, or seldom executed; or what the translator leaves to the interpreter. False: triple fault. */
+/* Code that is not flat, or seldom executed; or what the translator leaves to the interpreter. False: triple fault, or
+ * a difference was found. */
 static bool execute(struct cpu *c, struct block **last)
 {
     if (debug_active(c) || shadowed(c)) {
@@ -322,6 +324,7 @@ static bool execute(struct cpu *c, struct block **last)
     case JIT_INTERPRET:
         *last = NULL;
         return run_one(c);
+    case JIT_DIFFERS: return false;
     case JIT_COLD: break;
     }
     *last = next_block(c, *last);
@@ -364,7 +367,7 @@ enum cpu_exit cpu_run(struct cpu *c)
             continue;
         }
         if (!execute(c, &last)) {
-            exit = CPU_EXIT_SHUTDOWN;
+            exit = verify_failed(c) ? CPU_EXIT_DIFFERS : CPU_EXIT_SHUTDOWN;
             break;
         }
     }

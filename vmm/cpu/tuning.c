@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,10 +15,16 @@ static bool is_power(unsigned long n)
     return n && !(n & (n - 1));
 }
 
-static void apply(struct cpu_tuning *t, const char *key, unsigned long value)
+static void apply(struct cpu_tuning *t, const char *key, const char *text)
 {
+    unsigned long value = strtoul(text, NULL, 0);
+
     if (strcmp(key, "interpret") == 0)
         t->interpret = true;
+    else if (strcmp(key, "verify") == 0)
+        t->verify = true;
+    else if (strcmp(key, "wrong") == 0)
+        snprintf(t->wrong, sizeof(t->wrong), "%s", text);
     else if (strcmp(key, "evict") == 0)
         t->evict = true;
     else if (strcmp(key, "heat") == 0 && value >= 1 && value <= 100)
@@ -44,7 +51,7 @@ struct cpu_tuning cpu_tuning_default(unsigned vcpus)
         char *eq = strchr(item, '=');
         if (eq)
             *eq++ = 0;
-        apply(&t, item, eq ? strtoul(eq, NULL, 0) : 0);
+        apply(&t, item, eq ? eq : "");
     }
     return t;
 }

@@ -8,6 +8,7 @@
 #include "vmm/cpu/jit/jit_priv.h"
 #include "vmm/cpu/jit/runtime.h"
 #include "vmm/cpu/jit/trap.h"
+#include "vmm/cpu/jit/verify.h"
 
 /* Lookups after which a flush is one of many, and how much more heat blocks need then. */
 #define FLUSH_SOON      1000000u
@@ -148,6 +149,16 @@ const void *jit_next(struct cpu *c)
         return NULL;
     mode = jit_mode(c);
     return mode == c->jit->jumps_mode[c->mmu] ? find_known(c, mode) : NULL;
+}
+
+void jit_set_jump(struct cpu *c, uint64_t rip, const void *host)
+{
+    unsigned n = (unsigned)((rip & JUMP_SELECT) >> JUMP_SHIFT), mmu = c->mmu;
+
+    if (n == 0)
+        return;
+    c->hot.jumps[mmu].tag[n] = host ? -rip : no_jump(n);
+    c->hot.jumps[mmu].host[n] = host ? host : c->jit->exit_jump;
 }
 
 /* ---- code pages ---- */
@@ -557,9 +568,9 @@ static bool jump_missed(struct cpu *c)
 static const void *code_to_run(struct cpu *c, uint32_t mode, uint32_t link, uint64_t generation)
 {
     struct jit *j = c->jit;
-    bool linked = link < LINK_JUMP && generation == j->generation;
+    bool linked = link < LINK_FIRST && generation == j->generation;
 
-    if (link == LINK_NONE && !atomic_load_explicit(&j->stale_any, memory_order_acquire)) {
+    if (link == LINK_NONE && !c->verify && !atomic_load_explicit(&j->stale_any, memory_order_acquire)) {
         const void *code = find_known(c, mode);
         if (code)
             return code;
@@ -568,12 +579,37 @@ static const void *code_to_run(struct cpu *c, uint32_t mode, uint32_t link, uint
     if (!b)
         return NULL;
     page_is_mapped(c, b);
+    if (c->verify) {
+        verify_begin(c, b, 0);
+        return b->body;
+    }
     add_known(c, b);
     if (linked && generation == j->generation) /* lookup may have thrown everything away */
         link_to(j, &j->links[link], b);
     else if (link == LINK_JUMP || link == LINK_INDIRECT)
         add_jump(c, b);
     return b->body;
+}
+
+/* Translated code stopped: the comparison ends. Links and jumps are as if they had been followed, then. False: it found a
+ * difference. */
+static bool verified(struct cpu *c, uint32_t *link)
+{
+    enum verify_end how = VERIFY_AT;
+
+    if (*link == LINK_LANDED) {
+        c->s.rip = verify_landed(c);
+        *link = LINK_JUMP;
+        how = VERIFY_LEFT;
+    } else if (*link < LINK_FIRST) {
+        const struct jit_link *l = &c->jit->links[*link];
+        c->s.rip = l->rip;
+        how = l->alone ? VERIFY_AT : VERIFY_LEFT;
+    } else if (*link == LINK_INDIRECT) {
+        how = jump_missed(c) ? VERIFY_LEFT : VERIFY_AT;
+        *link = how == VERIFY_LEFT ? LINK_JUMP : LINK_INTERPRET;
+    }
+    return verify_end(c, how) && !verify_failed(c);
 }
 
 enum jit_result jit_run(struct cpu *c)
@@ -599,6 +635,8 @@ enum jit_result jit_run(struct cpu *c)
         jit_trap_cpu = c;
         j->enter(c, code);
         link = c->hot.link;
+        if (c->verify && !verified(c, &link))
+            return JIT_DIFFERS;
         if (link == LINK_NONE)
             return JIT_AGAIN;
         if (link == LINK_INTERPRET)
@@ -607,7 +645,7 @@ enum jit_result jit_run(struct cpu *c)
             j->fill = true; /* where it leads to is worth remembering */
             return JIT_INTERPRET;
         }
-        if (link < LINK_JUMP)
+        if (link < LINK_FIRST)
             c->s.rip = j->links[link].rip;
         if (atomic_load_explicit(&c->hot.attention, memory_order_relaxed))
             return JIT_AGAIN;
@@ -698,6 +736,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         jit_quiet(c);
         jit_tlb_resized(c);
         jit_trap_install();
+        if (c->set->tuning.verify && c->set->cfg.count == 1)
+            c->verify = verify_new();
         return j;
     }
     jit_free(c);
@@ -716,6 +756,8 @@ void jit_free(struct cpu *c)
 
     if (!j)
         return;
+    verify_free(c->verify);
+    c->verify = NULL;
     release(j->rw, j->size);
     release(j->rx, j->size);
     release(j->arena, j->arena_size);

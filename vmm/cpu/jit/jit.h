@@ -18,7 +18,8 @@ void jit_free(struct cpu *c);
 enum jit_result {
     JIT_COLD,     /* nothing is translated for this RIP and mode: the interpreter's turn, for a block */
     JIT_AGAIN,    /* RIP is where to go on; events may be pending */
-    JIT_INTERPRET /* the interpreter must execute the instruction at RIP */
+    JIT_INTERPRET, /* the interpreter must execute the instruction at RIP */
+    JIT_DIFFERS    /* verify.h found a difference */
 };
 
 /* Executes from RIP. Raises what fetching the instruction raises. */

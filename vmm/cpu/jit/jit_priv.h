@@ -67,6 +67,10 @@ struct jit_block {
     const void *miss;          /* where a stale block leads: looks its RIP up again */
     uint8_t entry_code[5], body_code[5];
     uint8_t *bytes;            /* the guest's, len of them */
+    const uint8_t *cold;       /* executable address of its seldom executed part */
+    uint32_t hot_size, cold_size; /* of the host code, from entry and from cold */
+    const struct jit_note *notes; /* of note_count instructions and of the end, for verify.c; else NULL */
+    unsigned note_count;
 };
 
 /* A page of code as seen at one linear address. */
@@ -169,6 +173,7 @@ struct jit {
     /* ---- stubs, executable addresses ---- */
     void (*enter)(struct cpu *c, const void *code);
     const void *exit_link, *exit_jump, *exit_indirect, *find_jump[MMU_COUNT], *slow, *callback, *vec_load, *x87_load, *trap;
+    const void *landed; /* what the jump cache leads to when translations are compared, see verify.h */
 
     struct tr_insn insns[JIT_INSNS]; /* of the block being translated */
     struct tr_insn peeked;           /* an instruction behind it */
@@ -198,6 +203,13 @@ bool jit_make_stubs(struct jit *j);
 
 /* ---- translate.c ---- */
 
+/* Status flags, folded into a byte: OF goes to bit 1. */
+#define JIT_FLAGS 0xd7u
+static inline uint8_t jit_fold(uint32_t f)
+{
+    return (uint8_t)((f & 0xd5u) | (f >> 11 & 1u) << 1);
+}
+
 /* Fills in a block whose place is set. host is its first byte; second, with page2, the page where its first instruction
  * may go on. False: some memory is full. */
 bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second);
@@ -207,6 +219,8 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
 void jit_flush(struct cpu *c);
 /* Where the code for RIP and the mode as it is now begins, or NULL: not known, or something is to be done first. */
 const void *jit_next(struct cpu *c);
+/* Makes the jump cache lead from RIP to that host code; NULL: nowhere. Some RIPs cannot be in it. */
+void jit_set_jump(struct cpu *c, uint64_t rip, const void *host);
 /* A group check failed though its first access would not. */
 void jit_group_failed(struct cpu *c, struct jit_block *b);
 void *jit_alloc(struct jit *j, size_t size);
@@ -229,6 +243,7 @@ struct tr {
     struct jit_block *block;
     unsigned count, at;
     const struct tr_insn *in; /* the instruction at hand */
+    uint8_t live_at_end;      /* status flags */
     unsigned slot_group;      /* the group whose addend H_SLOT holds, or 0 */
     bool vec_live, x87_live;  /* known to be in the host's registers here */
     struct x87_last x87_last;
@@ -241,7 +256,7 @@ struct tr {
 };
 
 /* Has the interpreter's handler execute the instruction at hand, in hot or cold code. */
-void tr_callback(struct tr *t, struct emit *e);
+struct jit_call *tr_callback(struct tr *t, struct emit *e);
 
 /* ---- mem.c ---- */
 

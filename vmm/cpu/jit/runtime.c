@@ -2,6 +2,7 @@
 #include "vmm/cpu/jit/runtime.h"
 
 #include "vmm/cpu/jit/jit_priv.h"
+#include "vmm/cpu/jit/verify.h"
 
 /* XSAVE image (SDM vol. 1 13.4.1): FXSAVE's layout, then the header at 512. */
 #define X87_FCW     0
@@ -58,8 +59,11 @@ unsigned jit_slow_access(struct cpu *c, uint64_t linear, unsigned site)
     c->s.rip = s->rip;
     /* a page fault is left to the interpreter: it may have to raise something else first */
     if ((linear & ~PAGE_MASK) <= PAGE_SIZE - s->size && (!c->long_mode || cpu_canonical(c, linear)) &&
-        mmu_prefill(c, linear, s->kind == SITE_WRITE ? ACCESS_WRITE : ACCESS_READ) && hits(c, linear, s))
+        mmu_prefill(c, linear, s->kind == SITE_WRITE ? ACCESS_WRITE : ACCESS_READ) && hits(c, linear, s)) {
+        if (c->verify && s->kind == SITE_WRITE && !s->group)
+            verify_store(c, linear);
         return 1;
+    }
     if (s->group)
         jit_group_failed(c, s->block);
     return 0;
@@ -70,6 +74,12 @@ const void *jit_call_handler(struct cpu *c, const struct jit_call *call)
     const bool shadow = c->s.sti_shadow || c->s.mov_ss_shadow;
 
     c->s.rip = call->rip;
+    if (c->verify && !verify_end(c, VERIFY_AT))
+        return NULL;
+    if (call->after && verify_repeats(c, &call->insn)) {
+        verify_begin(c, verify_block(c), verify_index(c, c->s.rip));
+        return (const void *)(uintptr_t)c->hot.ret;
+    }
     c->branched = c->end_block = false;
     call->insn.exec(c, &call->insn);
     c->stats.instructions++;
@@ -79,5 +89,9 @@ const void *jit_call_handler(struct cpu *c, const struct jit_call *call)
     c->branched = c->end_block = false;
     if (shadow)
         c->s.sti_shadow = c->s.mov_ss_shadow = 0;
-    return ends ? jit_next(c) : (const void *)(uintptr_t)c->hot.ret;
+    if (ends)
+        return jit_next(c);
+    if (c->verify)
+        verify_begin(c, verify_block(c), verify_index(c, c->s.rip));
+    return call->after ? call->after : (const void *)(uintptr_t)c->hot.ret;
 }

@@ -6,6 +6,8 @@
 #include "vmm/cpu/cpu_priv.h"
 
 /* Values of hot.link that are no index. */
+#define LINK_FIRST     0xfffffffbu
+#define LINK_LANDED    0xfffffffbu /* the jump cache led here, see verify.h */
 #define LINK_NONE      0xffffffffu /* RIP is set, and events may be pending */
 #define LINK_JUMP      0xfffffffcu /* RIP is set */
 #define LINK_INDIRECT  0xfffffffdu /* an indirect jump to hot.target, at hot.site, has not happened yet */
@@ -16,6 +18,8 @@ struct jit_call {
     struct insn insn;
     uint64_t rip;
     bool ends; /* the block ends behind it */
+    const uint8_t *after; /* in front of a repeated string instruction whose translation is compared: what follows the
+                           * translation; else NULL */
 };
 
 /* hot.x87 to x86_state, and the other way round. */

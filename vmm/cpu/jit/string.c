@@ -2,6 +2,7 @@
 /* String instructions by the host's own, going up in memory. A repeated one runs in pieces that stay inside a page at
  * both ends; a piece whose pages are not in the TLB is the interpreter's, as is everything that goes down. */
 #include "vmm/cpu/jit/jit_priv.h"
+#include "vmm/cpu/jit/runtime.h"
 
 enum string_op { STRING_NONE, STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
 
@@ -186,6 +187,7 @@ static void repeated(struct tr *t, enum string_op op)
     const bool keep = t->in->flags_in, w = t->code64;
     uint8_t *done[3];
     unsigned done_count = 0;
+    struct jit_call *gate = t->c->verify ? tr_callback(t, e) : NULL;
 
     if (keep)
         save_flags(e);
@@ -239,6 +241,8 @@ static void repeated(struct tr *t, enum string_op op)
         restore_flags(&t->cold);
     tr_callback(t, &t->cold);
     emit_jmp(&t->cold, emit_rx(e));
+    if (gate)
+        gate->after = emit_rx(e);
 }
 
 /* ---- once ---- */

@@ -187,6 +187,13 @@ static void exit_jump_stub(struct emit *e)
     leave(e);
 }
 
+static void landed_stub(struct emit *e)
+{
+    store_imm32(e, OFF_HOT(link), LINK_LANDED);
+    spill(e);
+    leave(e);
+}
+
 /* R14: target, R15D: index of the site. */
 static void exit_indirect_stub(struct emit *e)
 {
@@ -356,6 +363,7 @@ bool jit_make_stubs(struct jit *j)
     memcpy(&j->enter, &enter, sizeof(enter));
     STUB(exit_link, exit_link_stub);
     STUB(exit_jump, exit_jump_stub);
+    STUB(landed, landed_stub);
     STUB(exit_indirect, exit_indirect_stub);
     STUB(find_jump[MMU_KERNEL], find_jump_kernel_stub);
     STUB(find_jump[MMU_USER], find_jump_user_stub);

@@ -2,18 +2,10 @@
 /* One block: decode, find out where flags are live, write host code. */
 #include "vmm/cpu/jit/jit_priv.h"
 #include "vmm/cpu/jit/runtime.h"
-
-/* ---- status flags, folded into a byte: OF goes to bit 1 ---- */
-
-#define FLAGS_ALL 0xd7u
+#include "vmm/cpu/jit/verify.h"
 
 /* How far to look behind the end of a block. */
 #define PEEK_INSNS 5
-
-static uint8_t fold(uint32_t f)
-{
-    return (uint8_t)((f & 0xd5u) | (f >> 11 & 1u) << 1);
-}
 
 /* Shifts that may turn out to be by zero leave flags as they were. */
 static bool may_keep_flags(const struct tr_insn *in)
@@ -35,22 +27,27 @@ static bool may_keep_flags(const struct tr_insn *in)
     return !in->z.raw.imm[0].size || (in->z.raw.imm[0].value.u & 0x1f) == 0;
 }
 
+/* Else the interpreter's handler is called. */
+static bool is_native(const struct tr *t, const struct tr_insn *in)
+{
+    return tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in) || tr_string_ok(t, in) || tr_sys_ok(t, in);
+}
+
 static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *reads, uint8_t *writes)
 {
     const ZydisAccessedFlags *f = in->z.cpu_flags;
     bool string = tr_string_ok(t, in);
-    bool native = string || tr_flow_kind(t, in) != FLOW_NONE || tr_generic_ok(t, in) || tr_sys_ok(t, in);
 
     *reads = *writes = 0;
-    if (!native || in->i.exec == op_pushf) {
-        *reads = FLAGS_ALL; /* the handler sees them */
+    if (!is_native(t, in) || in->i.exec == op_pushf) {
+        *reads = JIT_FLAGS; /* the handler sees them */
         return;
     }
     if (!f)
         return;
-    *reads = fold(f->tested);
+    *reads = jit_fold(f->tested);
     if (!(string ? tr_string_keeps_flags(in) : may_keep_flags(in)))
-        *writes = fold(f->modified | f->set_0 | f->set_1 | f->undefined);
+        *writes = jit_fold(f->modified | f->set_0 | f->set_1 | f->undefined);
 }
 
 /* Which flags code in the block's page may read before it writes them, as far as a few instructions tell. The block
@@ -58,7 +55,7 @@ static void flag_effects(const struct tr *t, const struct tr_insn *in, uint8_t *
 static uint8_t flags_read_at(struct tr *t, uint64_t rip, const uint8_t *page_start)
 {
     struct tr_insn *in = &t->j->peeked;
-    uint8_t live = FLAGS_ALL, read = 0;
+    uint8_t live = JIT_FLAGS, read = 0;
     unsigned offset = (unsigned)(rip & ~PAGE_MASK);
 
     for (unsigned n = 0; n < PEEK_INSNS && (live & ~read); n++) {
@@ -91,18 +88,18 @@ static uint8_t live_at_end(struct tr *t, const uint8_t *host)
 
     if (last->ends) {
         if (last->i.exec != op_jmp || last->i.opcode == 0xff || tr_flow_kind(t, last) == FLOW_NONE)
-            return FLAGS_ALL;
+            return JIT_FLAGS;
         next += last->i.imm;
     }
     if ((next & PAGE_MASK) != (t->block->rip & PAGE_MASK) || t->block->page2 != UINT64_MAX)
-        return FLAGS_ALL;
+        return JIT_FLAGS;
     return flags_read_at(t, next, host - (t->block->rip & ~PAGE_MASK));
 }
 
 /* flags_in of every instruction, from the end. */
 static void find_live_flags(struct tr *t, const uint8_t *host)
 {
-    uint8_t live = live_at_end(t, host);
+    uint8_t live = t->live_at_end = live_at_end(t, host);
 
     for (unsigned n = t->count; n-- > 0;) {
         struct tr_insn *in = &t->j->insns[n];
@@ -111,7 +108,7 @@ static void find_live_flags(struct tr *t, const uint8_t *host)
 
         flag_effects(t, in, &reads, &writes);
         if (flow == FLOW_BRANCH)
-            live = FLAGS_ALL;
+            live = JIT_FLAGS;
         live = (uint8_t)((live & ~writes) | reads);
         in->flags_in = live;
     }
@@ -163,21 +160,22 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
 
 /* ---- emission ---- */
 
-void tr_callback(struct tr *t, struct emit *e)
+struct jit_call *tr_callback(struct tr *t, struct emit *e)
 {
     struct jit_call *call = jit_alloc(t->j, sizeof(*call));
 
     if (!call) {
         t->hot.full = true;
-        return;
+        return NULL;
     }
+    *call = (struct jit_call){.rip = t->in->rip};
     call->insn = t->in->i;
-    call->rip = t->in->rip;
     call->ends = t->in->ends;
     tr_show_x87_last(t, e);
     emit_mov_imm(e, H_TEMP, (uint64_t)(uintptr_t)call);
     emit_call(e, t->j->callback);
     t->vec_live = t->x87_live = false;
+    return call;
 }
 
 /* Polls as late as flags allow it without a detour, before the next jump backwards. */
@@ -215,10 +213,21 @@ static void emit_entry(struct tr *t, struct jit_block *b, unsigned slot, uint32_
     emit_patch8(e, ok);
 }
 
+/* A test of verify.c asks for a translator that leaves out an instruction. */
+static bool left_out(const struct tr *t)
+{
+    const char *wrong = t->c->set->tuning.wrong;
+
+    return wrong[0] && !strcasecmp(wrong, ZydisMnemonicGetString(t->in->z.mnemonic)) &&
+           !(t->in->i.flags & INSN_MEM) && tr_flow_kind(t, t->in) == FLOW_NONE;
+}
+
 static void emit_insn(struct tr *t)
 {
     bool generic = tr_flow_kind(t, t->in) == FLOW_NONE && tr_generic_ok(t, t->in);
 
+    if (left_out(t))
+        return;
     if (!generic || t->shadow)
         tr_show_x87_last(t, &t->hot);
     if (tr_flow_kind(t, t->in) != FLOW_NONE) {
@@ -263,6 +272,33 @@ static void begin_loop(struct tr *t)
     t->again.at = emit_rx(&t->hot);
     t->again.vec_live = vec;
     t->again.x87_live = x87;
+}
+
+/* What verify.c wants to know. False: no memory. */
+static bool take_notes(struct tr *t, struct jit_block *b)
+{
+    struct jit_note *notes = jit_alloc(t->j, (t->count + 1) * sizeof(*notes));
+
+    if (!notes)
+        return false;
+    for (unsigned n = 0; n < t->count; n++) {
+        const struct tr_insn *in = &t->j->insns[n];
+        const ZydisAccessedFlags *f = in->z.cpu_flags;
+        enum tr_flow_kind flow = tr_flow_kind(t, in);
+
+        notes[n] = (struct jit_note){.offset = (uint16_t)(in->rip - b->rip), .live = in->flags_in,
+                                     .native = is_native(t, in),
+                                     .repeats = tr_string_ok(t, in) && tr_string_keeps_flags(in),
+                                     .branch = flow == FLOW_BRANCH};
+        if (notes[n].native && f) {
+            notes[n].defines = jit_fold((f->modified | f->set_0 | f->set_1) & ~f->undefined);
+            notes[n].undefines = jit_fold(f->undefined);
+        }
+    }
+    notes[t->count] = (struct jit_note){.offset = b->len, .live = t->live_at_end};
+    b->notes = notes;
+    b->note_count = t->count;
+    return true;
 }
 
 static void emit_block(struct tr *t, struct jit_block *b)
@@ -315,11 +351,16 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
         memcpy(b->bytes + at, j->insns[n].i.bytes, j->insns[n].i.len);
     find_live_flags(&t, host);
     tr_find_groups(&t);
+    if (c->verify && !take_notes(&t, b))
+        return false;
     t.hot = (struct emit){.p = j->rw + j->hot, .end = j->rw + j->hot_end, .rx = rx};
     t.cold = (struct emit){.p = j->rw + j->cold, .end = j->rw + j->size, .rx = rx};
     emit_block(&t, b);
     if (t.hot.full || t.cold.full)
         return false;
+    b->cold = j->rx + j->cold;
+    b->hot_size = (uint32_t)(emit_rx(&t.hot) - b->entry);
+    b->cold_size = (uint32_t)(emit_rx(&t.cold) - b->cold);
     j->hot = (size_t)(t.hot.p - j->rw);
     j->cold = (size_t)(t.cold.p - j->rw);
     return true;

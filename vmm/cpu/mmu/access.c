@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vmm/cpu/code.h"
+#include "vmm/cpu/jit/verify.h"
 #include "vmm/cpu/mmu/mmu.h"
 
 bool cpu_is_apic_page(const struct cpu *c, uint64_t gpa)
@@ -85,8 +86,8 @@ static uint64_t wrap(const struct cpu *c, uint64_t linear)
     return c->long_mode ? linear : (uint32_t)linear;
 }
 
-static unsigned translate(struct cpu *c, uint64_t linear, unsigned size, enum access access, enum mmu_index mmu,
-                          struct part p[2])
+static unsigned translate_parts(struct cpu *c, uint64_t linear, unsigned size, enum access access, enum mmu_index mmu,
+                                struct part p[2])
 {
     unsigned first = (unsigned)MIN(PAGE_SIZE - (linear & ~PAGE_MASK), size);
 
@@ -102,6 +103,18 @@ static unsigned translate(struct cpu *c, uint64_t linear, unsigned size, enum ac
     p[1].host = mmu_access(c, linear, access, mmu, &p[1].gpa, &p[1].page_index);
     /* the second fill may have evicted nothing of the first part: its host address was taken already */
     return 2;
+}
+
+static unsigned translate(struct cpu *c, uint64_t linear, unsigned size, enum access access, enum mmu_index mmu,
+                          struct part p[2])
+{
+    unsigned n = translate_parts(c, linear, size, access, mmu, p);
+
+    if (__builtin_expect(c->verify != NULL, 0))
+        for (unsigned k = 0; k < n; k++)
+            verify_access(c, linear + (k ? p[0].size : 0), p[k].host, p[k].page_index, p[k].size,
+                          access == ACCESS_WRITE);
+    return n;
 }
 
 static void load(struct cpu *c, const struct part *p, uint8_t *dst)

@@ -69,6 +69,9 @@ bool mmu_prefill(struct cpu *c, uint64_t linear, enum access access);
 /* Stores to that page take the slow path from now on; only while the vCPU stands still or is the caller's. */
 void tlb_protect_page(struct cpu *c, uint64_t page_index);
 
+/* Stores through that slot take the slow path, once. */
+void tlb_close_store(struct cpu *c, unsigned mmu, unsigned slot);
+
 static inline unsigned tlb_slot(const struct cpu *c, uint64_t linear)
 {
     return (linear >> PAGE_SHIFT) & (c->tlb_slots - 1);

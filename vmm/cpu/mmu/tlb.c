@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "vmm/cpu/jit/jit.h"
+#include "vmm/cpu/jit/verify.h"
 
 #define LARGEST_PAGE BIT64(30)
 
@@ -143,6 +144,11 @@ void tlb_protect_page(struct cpu *c, uint64_t page_index)
         }
 }
 
+void tlb_close_store(struct cpu *c, unsigned mmu, unsigned slot)
+{
+    clear_tag(&c->tlb[mmu][TLB_WRITE][slot]);
+}
+
 static void note_local(struct tlb_local *l, unsigned slot)
 {
     if (l->count < TLB_LOCAL_MAX)
@@ -181,7 +187,7 @@ static void fill(struct cpu *c, uint64_t page, enum mmu_index mmu, const struct 
         return;
     if (w->readable)
         c->tlb[mmu][TLB_READ][slot] = (struct tlb_entry){page, s->addend};
-    if (w->writable && s->writable &&
+    if (w->writable && s->writable && (!c->verify || verify_open_slot(c, mmu, slot)) &&
         !__atomic_load_n(&mem_page_flags(c->set->cfg.mem)[s->page_index], __ATOMIC_SEQ_CST))
         c->tlb[mmu][TLB_WRITE][slot] = (struct tlb_entry){page, s->addend};
 }
@@ -192,6 +198,7 @@ static void allow_store(struct cpu *c, unsigned mmu, const struct tlb_side *s)
     struct tlb_entry *e = &c->tlb[mmu][TLB_WRITE][tlb_slot(c, s->page)];
 
     if (e->tag != s->page && !(c->debug & DEBUG_DATA) &&
+        (!c->verify || verify_open_slot(c, mmu, tlb_slot(c, s->page))) &&
         !__atomic_load_n(&mem_page_flags(c->set->cfg.mem)[s->page_index], __ATOMIC_SEQ_CST))
         *e = (struct tlb_entry){s->page, s->addend};
 }
@@ -225,7 +232,8 @@ static const struct tlb_side *find(struct cpu *c, uint64_t linear, enum access a
         fill(c, page, mmu, &w);
         s = &c->mmu_state->side[mmu][tlb_slot(c, page)];
     }
-    if (access == ACCESS_WRITE && s->ram && s->writable)
+    if ((access == ACCESS_WRITE || (c->verify && s->permits[ACCESS_WRITE] && verify_running(c))) && s->ram &&
+        s->writable)
         allow_store(c, mmu, s);
     return s;
 }
