@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
 
 #include "tests/lib/asmrun.h"
@@ -51,6 +52,25 @@ static void test_eviction(void **state)
     run_all("heat=1,evict");
 }
 
+/* Every translation against the interpreter; with two vCPUs they are merely executed. */
+static void test_compared(void **state)
+{
+    (void)state;
+    run_all("heat=1,verify");
+    run_all("heat=1,verify,tlb=16,code=524288");
+}
+
+static void test_wrong_translation(void **state)
+{
+    struct asm_result r;
+
+    (void)state;
+    setenv("VMDECK_CPU", "heat=1,verify,wrong=inc", 1);
+    asm_run(&(struct asm_host){.ops = &accel_soft, .kvm_fd = -1, .timeout = 30}, "long", 1, CPU_MAX, &r);
+    assert_int_equal(r.outcome, ASM_ERROR);
+    assert_non_null(strstr(r.text, "translator and interpreter differ"));
+}
+
 static volatile sig_atomic_t storms;
 
 static void on_alarm(int sig)
@@ -79,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_translated), cmocka_unit_test(test_interpreted),
         cmocka_unit_test(test_little_memory),  cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_compared),       cmocka_unit_test(test_wrong_translation),
         cmocka_unit_test(test_signal_storm),
     };
 

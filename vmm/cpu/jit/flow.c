@@ -107,7 +107,8 @@ const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alo
  * not past verify.c. */
 static const void *exit_target(struct tr *t, uint8_t *after, uint64_t rip)
 {
-    if (t->again.at && !t->c->verify && rip == t->block->rip && t->again.vec_live <= t->vec_live && t->again.x87_live <= t->x87_live)
+    if (t->again.at && !t->c->verify && rip == t->block->rip && t->again.vec_live <= t->vec_live &&
+        t->again.x87_live <= t->x87_live)
         return t->again.at;
     return tr_exit_stub(t, after, rip, false);
 }

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The interpreter raises by a longjmp that may leave the stack below struct cpu (jit_priv.h); the checked one takes that
- * for an error. */
-#undef _FORTIFY_SOURCE
-
 #include "vmm/cpu/jit/verify.h"
 
 #include "vmm/base/alloc.h"
@@ -68,6 +64,8 @@ static void save(const struct cpu *c, struct verify_state *s)
     memcpy(s->low, &c->s, sizeof(s->low));
     s->fpu = c->s.fpu;
     s->cc = c->cc;
+    s->sti_shadow = c->s.sti_shadow;
+    s->mov_ss_shadow = c->s.mov_ss_shadow;
 }
 
 static void restore(struct cpu *c, const struct verify_state *s)
@@ -75,6 +73,8 @@ static void restore(struct cpu *c, const struct verify_state *s)
     memcpy(&c->s, s->low, sizeof(s->low));
     c->s.fpu = s->fpu;
     c->cc = s->cc;
+    c->s.sti_shadow = s->sti_shadow;
+    c->s.mov_ss_shadow = s->mov_ss_shadow;
 }
 
 uint8_t verify_flags(const struct verify *v, const struct verify_path *p)
@@ -93,7 +93,8 @@ static bool same_state(const struct verify *v)
 {
     uint8_t flags = verify_flags(v, &v->path);
 
-    return memcmp(v->want.low, v->got.low, sizeof(v->want.low)) == 0 &&
+    return memcmp(v->want.low, v->got.low, sizeof(v->want.low)) == 0 && v->want.sti_shadow == v->got.sti_shadow &&
+           v->want.mov_ss_shadow == v->got.mov_ss_shadow &&
            memcmp(&v->want.fpu, &v->got.fpu, sizeof(v->want.fpu)) == 0 &&
            !((jit_fold(cc_to_flags(v->want.cc)) ^ jit_fold(cc_to_flags(v->got.cc))) & flags);
 }
@@ -134,9 +135,10 @@ static bool stored_to(const struct verify_log *l, uint64_t linear)
     return false;
 }
 
+/* Ends the interpreter's turn as a fault would; interpret() catches both. */
 _Noreturn static void stop(struct cpu *c)
 {
-    siglongjmp(c->raise_env, 1);
+    cpu_ud(c);
 }
 
 void verify_access(struct cpu *c, uint64_t linear, uint8_t *host, uint64_t page_index, unsigned size, bool write)
@@ -218,8 +220,12 @@ bool verify_repeats(const struct cpu *c, const struct insn *i)
 
 static void one(struct cpu *c, const struct insn *i)
 {
+    const bool shadow = c->s.sti_shadow || c->s.mov_ss_shadow;
+
     c->branched = c->end_block = false;
     i->exec(c, i);
+    if (shadow)
+        c->s.sti_shadow = c->s.mov_ss_shadow = 0;
 }
 
 /* A string instruction, element by element, as far as translated code came. */

@@ -12,9 +12,10 @@
 
 /* What instructions that are compared can change, and what they must not. */
 struct verify_state {
-    uint8_t low[offsetof(struct x86_state, dr)];
-    struct x86_fpu fpu;
+    uint8_t low[offsetof(struct x86_state, pat)];
+    uint8_t sti_shadow, mov_ss_shadow;
     uint16_t cc;
+    struct x86_fpu fpu;
 };
 
 struct verify_store {
