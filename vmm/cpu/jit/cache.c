@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "vmm/base/alloc.h"
+#include "vmm/base/log.h"
 #include "vmm/cpu/jit/jit_priv.h"
 #include "vmm/cpu/jit/runtime.h"
 #include "vmm/cpu/jit/trap.h"
@@ -738,6 +739,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         jit_trap_install();
         if (c->set->tuning.verify && c->set->cfg.count == 1)
             c->verify = verify_new();
+        else if (c->set->tuning.verify && c->index == 0)
+            log_warn("cpu", "verify: only a lone vCPU can be compared, there are %u", c->set->cfg.count);
         return j;
     }
     jit_free(c);
