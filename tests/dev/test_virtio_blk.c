@@ -244,7 +244,7 @@ static void no_header_or_no_status_breaks(void **state)
 static void reset_while_busy(void **state)
 {
     struct fixture *f = *state;
-    const struct vd_seg segs[] = {{HEADER, 16, false}, {DATA, 65536, true}, {STATUS, 1, true}};
+    const struct vd_seg segs[] = {{HEADER, 16, false}, {DATA, 0x80000, true}, {STATUS, 1, true}};
 
     for (unsigned round = 0; round < 50; round++) {
         uint8_t mark[8] = {1, 2, 3, 4, 5, 6, 7, 8};

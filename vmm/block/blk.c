@@ -214,6 +214,15 @@ static int check(const struct blk *b, const struct blk_req *r)
     return 0;
 }
 
+bool blk_at_once(struct blk *b, struct blk_req *r)
+{
+    if (!b->format->at_once || check(b, r) != 0 || !b->format->at_once(b, r))
+        return false;
+    r->err_ = 0;
+    account(b, r);
+    return true;
+}
+
 void blk_submit(struct blk *b, struct blk_req *r)
 {
     struct blk_queue *q = b->queue;

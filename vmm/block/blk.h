@@ -51,6 +51,9 @@ struct blk *blk_open(const char *format, int fd, bool readonly, struct loop *loo
 void blk_close(struct blk *blk);
 void blk_get_info(const struct blk *blk, struct blk_info *out);
 void blk_get_stats(const struct blk *blk, struct blk_stats *out);
+/* Does the request on the spot when that needs no wait for the disk, as a read of what the host has in its cache;
+ * done is not called. False: nothing is known of it, submit it. Machine lock. */
+bool blk_at_once(struct blk *blk, struct blk_req *req);
 /* Out-of-range requests complete with EIO. */
 void blk_submit(struct blk *blk, struct blk_req *req);
 /* Waits until nothing is in flight; completions have been delivered (calls done itself). Machine

@@ -93,6 +93,16 @@ static int transfer(struct blk *b, const struct blk_req *r)
     return 0;
 }
 
+static bool read_cached(struct blk *b, const struct blk_req *r)
+{
+    if (r->op != BLK_READ || r->iovcnt > IOV_BATCH || b->always_waits)
+        return false;
+    ssize_t got = preadv2(b->fd, r->iov, (int)r->iovcnt, (off_t)r->offset, RWF_NOWAIT);
+    if (got < 0 && errno == EOPNOTSUPP)
+        b->always_waits = true;
+    return got >= 0 && (uint64_t)got == r->len;
+}
+
 static int write_zeros(struct blk *b, const struct blk_req *r)
 {
     static const char zeros[65536];
@@ -130,4 +140,4 @@ static int raw_execute(struct blk *b, const struct blk_req *r)
 }
 
 const struct blk_format blk_raw = {
-    .name = "raw", .open = raw_open, .close = raw_close, .execute = raw_execute};
+    .name = "raw", .open = raw_open, .close = raw_close, .execute = raw_execute, .at_once = read_cached};

@@ -29,6 +29,7 @@
 #define HEADER_SIZE   16
 #define CONFIG_SIZE   60
 #define RANGE_SECTORS (4u << 20 >> 9)
+#define AT_ONCE_BYTES (1u << 20) /* in one notification, by the vCPU that rings */
 
 struct request {
     struct virtio_blk *dev;
@@ -45,6 +46,8 @@ struct virtio_blk {
     struct blk_info info;
     struct request *requests, *free;
     unsigned in_flight;
+    uint64_t at_once; /* bytes that may still be read on the spot */
+    bool notified;    /* in notify, which signals at its end */
 };
 
 static struct virtio_blk *of(struct virtio *v)
@@ -77,7 +80,8 @@ static void finish(struct request *r, uint8_t status)
 
     virtio_write_in(&r->chain, r->chain.in_len - 1, &status, 1);
     virtio_push(&b->v, 0, &r->chain, r->chain.in_len);
-    virtio_signal(&b->v, 0);
+    if (!b->notified)
+        virtio_signal(&b->v, 0);
     r->next_free = b->free;
     b->free = r;
 }
@@ -99,8 +103,14 @@ static void submit(struct request *r, enum blk_op op, uint64_t offset, uint64_t 
                               .iovcnt = r->req.iovcnt,
                               .done = on_done,
                               .opaque = r};
-    r->dev->in_flight++;
-    blk_submit(r->dev->blk, &r->req);
+    struct virtio_blk *b = r->dev;
+    if (op == BLK_READ && len <= b->at_once && blk_at_once(b->blk, &r->req)) {
+        b->at_once -= len;
+        finish(r, S_OK);
+        return;
+    }
+    b->in_flight++;
+    blk_submit(b->blk, &r->req);
 }
 
 /* The data part of the chain: segments without the first skip bytes and the last drop bytes. */
@@ -186,20 +196,34 @@ static void start(struct virtio_blk *b, struct request *r)
     }
 }
 
-static void notify(struct virtio *v, unsigned q)
+/* False when the ring had more. */
+static bool take_requests(struct virtio_blk *b)
 {
-    struct virtio_blk *b = of(v);
-
     for (unsigned budget = VIRTIO_QUEUE_SIZE; budget > 0; budget--) {
         struct request *r =
             b->free; /* as many as the ring is long: short only of what the driver adds twice */
 
-        if (!r || !virtio_pop(v, 0, &r->chain))
-            return;
+        if (!r || !virtio_pop(&b->v, 0, &r->chain))
+            return true;
         b->free = r->next_free;
         start(b, r);
     }
-    virtio_kick_later(v, q);
+    return false;
+}
+
+static void notify(struct virtio *v, unsigned q)
+{
+    struct virtio_blk *b = of(v);
+    uint16_t used = v->s.q[0].used_idx;
+
+    b->notified = true;
+    b->at_once = AT_ONCE_BYTES;
+    bool all = take_requests(b);
+    b->notified = false;
+    if (v->s.q[0].used_idx != used)
+        virtio_signal(v, 0);
+    if (!all)
+        virtio_kick_later(v, q);
 }
 
 static void drop_all(struct virtio *v)

@@ -88,6 +88,34 @@ static void writes_read_back(void **state)
     close_image(&im);
 }
 
+/* On the spot or not at all, which is up to the file system; never what would need an answer of its own. */
+static void cached_reads_at_once(void **state)
+{
+    static char a[4096], b[4096];
+    struct iovec iov = {b, sizeof(b)};
+    struct blk_req r = {.op = BLK_READ, .offset = 512, .len = sizeof(b), .iov = &iov, .iovcnt = 1};
+    struct blk_stats st;
+    struct image im;
+
+    (void)state;
+    open_image(&im, DISK, false);
+    memset(a, 0x5a, sizeof(a));
+    assert_int_equal(request(&im, BLK_WRITE, 512, sizeof(a), a), 0);
+    if (blk_at_once(im.blk, &r)) {
+        assert_memory_equal(a, b, sizeof(a));
+        blk_get_stats(im.blk, &st);
+        assert_int_equal(st.read_bytes, sizeof(b));
+    }
+    r.offset = DISK - 512;
+    assert_false(blk_at_once(im.blk, &r));
+    r.offset = 100;
+    assert_false(blk_at_once(im.blk, &r));
+    r.offset = 512;
+    r.op = BLK_WRITE;
+    assert_false(blk_at_once(im.blk, &r));
+    close_image(&im);
+}
+
 static void bad_requests_fail(void **state)
 {
     struct image im;
@@ -196,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_read_back),
+        cmocka_unit_test(cached_reads_at_once),
         cmocka_unit_test(bad_requests_fail),
         cmocka_unit_test(a_torn_last_sector_reads_as_zeros),
         cmocka_unit_test(drain_waits_for_everything),
