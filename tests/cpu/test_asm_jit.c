@@ -68,7 +68,7 @@ static void test_wrong_translation(void **state)
     setenv("VMDECK_CPU", "heat=1,verify,wrong=inc", 1);
     asm_run(&(struct asm_host){.ops = &accel_soft, .kvm_fd = -1, .timeout = 30}, "long", 1, CPU_MAX, &r);
     assert_int_equal(r.outcome, ASM_ERROR);
-    assert_non_null(strstr(r.text, "translator and interpreter differ"));
+    assert_non_null(strstr(r.text, "the translator and the interpreter differ"));
 }
 
 static volatile sig_atomic_t storms;

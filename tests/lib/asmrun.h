@@ -42,6 +42,7 @@ void asm_run(const struct asm_host *host, const char *name, unsigned cpus, enum 
     X(long, 1, CPU_MAX, 0)                                                                         \
     X(long2, 1, CPU_MAX, 0)                                                                        \
     X(xsave, 1, CPU_MAX, 0)                                                                        \
+    X(moved, 1, CPU_X86_64_V2, 0)                                                                  \
     X(prefix, 1, CPU_X86_64_V2, 0)                                                                 \
     X(nmi, 1, CPU_X86_64_V2, 0)                                                                    \
     X(debug, 1, CPU_X86_64_V2, 0)                                                                  \

@@ -245,8 +245,9 @@ bool client_create(const struct vm_config *c, struct err *e)
     return ok;
 }
 
-bool client_start(const char *name, struct err *e)
+bool client_start(const char *name, const char *set, struct err *e)
 {
+    (void)set;
     slow();
     if (!strcmp(name, "broken")) {
         err_set(e, ERR_BUSY, "cannot start \"broken\": disk \"a.raw\": locked by process 41");

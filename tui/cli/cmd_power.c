@@ -22,6 +22,11 @@ const struct cli_opt opts_yes[] = {
     {"json", 0, NULL, "Print JSON."},
     {0},
 };
+const struct cli_opt opts_start[] = {
+    {"json", 0, NULL, "Print JSON."},
+    {"cpu-verify", 0, NULL, "Compare the software CPU's translations with its interpreter, this time."},
+    {0},
+};
 const struct cli_opt opts_stop[] = {
     {"json", 0, NULL, "Print JSON."},
     {"timeout", 't', "SECONDS", "How long to wait; 60 by default."},
@@ -76,10 +81,17 @@ static bool holder(const char *name, pid_t *pid, struct err *e)
 
 static bool start_one(const struct cli_args *a, const char *name, struct err *e)
 {
+    bool verify = cli_flag(a, "cpu-verify");
     pid_t pid;
 
-    (void)a;
-    return holder(name, &pid, e) && (pid || client_start(name, e));
+    if (!holder(name, &pid, e))
+        return false;
+    if (!pid)
+        return client_start(name, verify ? "cpu.verify=true" : NULL, e);
+    if (!verify)
+        return true;
+    err_set(e, ERR_STATE, "\"%s\" is running: --cpu-verify is for its start", name);
+    return err_hint(e, "stop it first: vmdeck stop %s", name);
 }
 
 int cmd_start(const struct cli_args *a, struct err *e)

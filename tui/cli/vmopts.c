@@ -24,6 +24,7 @@ const struct cli_opt vm_opts[] = {
     {"cpus", 'c', "N", "Number of vCPUs."},
     {"accel", 0, "auto|kvm|software", "What executes the guest."},
     {"cpu", 0, "MODEL", "x86-64-v2, x86-64-v3 or max."},
+    {"cpu-verify", 0, NULL, "Compare the software CPU's translations with its interpreter; slow, for one vCPU."},
     {"serial", 0, "stdio|console|none|file:FILE", "Where COM1 goes."},
     {"vnc", 0, "auto|off|HOST:PORT|unix:FILE", "Where VNC listens."},
     {"forward", 'p', "[HOST:]PORT:GUESTPORT[/udp]", "Lead a host port into the guest; may be repeated."},
@@ -283,6 +284,8 @@ static bool apply_one(const struct cli_args *a, const char *name, const char *va
         return set_vnc(c, value, e);
     else if (!strcmp(name, "forward"))
         return add_forward(c, value, e);
+    else if (!strcmp(name, "cpu-verify"))
+        c->cpu_verify = true;
     else if (!strcmp(name, "debug-exit"))
         c->debug_exit = true;
     return true;

@@ -57,8 +57,9 @@ json_t *client_call_once(const char *name, const char *command, json_t *args, st
 
 /* Makes the folder with vm.yaml and missing disks; nothing is left behind on failure. c->name is the name. */
 bool client_create(const struct vm_config *c, struct err *e);
-/* Starts the supervisor and waits until the VM runs or the start failed (its error is returned). */
-bool client_start(const char *name, struct err *e);
+/* Starts the supervisor and waits until the VM runs or the start failed (its error is returned). set: KEY=VALUE of
+ * vm.yaml for this run, or NULL. */
+bool client_start(const char *name, const char *set, struct err *e);
 bool client_stop(const char *name, int timeout_s, bool force_after, struct err *e); /* ACPI */
 bool client_kill(const char *name, struct err *e);
 bool client_remove(const char *name, struct err *e); /* ERR_STATE while it runs */

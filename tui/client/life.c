@@ -127,7 +127,7 @@ bool client_create(const struct vm_config *c, struct err *e)
 
 /* ---- start ---- */
 
-bool client_start(const char *name, struct err *e)
+bool client_start(const char *name, const char *set, struct err *e)
 {
     char *dir = client_vm_dir(name, e), *run = dir ? client_run_dir(name, e) : NULL, *title = NULL;
     int pipe_fds[2], null_fd, pidfd, status;
@@ -146,6 +146,8 @@ bool client_start(const char *name, struct err *e)
     spawn_word(&sp, "name", name);
     spawn_word(&sp, "dir", dir);
     spawn_word(&sp, "run", run);
+    if (set)
+        spawn_word(&sp, "set", set);
     spawn_fd(&sp, "status", pipe_fds[1]);
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     ok = spawn_run(&sp, null_fd, &pid, &pidfd, e);

@@ -150,7 +150,7 @@ static void op_work(void *arg)
     struct op *o = arg;
 
     switch (o->op) {
-    case OP_START: o->ok = client_start(o->name, &o->e); break;
+    case OP_START: o->ok = client_start(o->name, NULL, &o->e); break;
     case OP_RESUME: o->ok = simple_call(o->name, "cont", &o->e); break;
     case OP_PAUSE: o->ok = simple_call(o->name, "stop", &o->e); break;
     case OP_STOP: o->ok = client_stop(o->name, 60, false, &o->e); break;

@@ -27,6 +27,7 @@ struct accel_cfg {
     struct clock *clock;
     unsigned cpus;
     enum cpu_model model;
+    bool verify; /* software: cpu_tuning.verify */
     int kvm_fd; /* /dev/kvm opened by the supervisor, -1 for software; becomes the accelerator's */
 };
 

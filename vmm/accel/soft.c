@@ -14,14 +14,17 @@ struct soft {
 static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
 {
     struct soft *s = X_NEW(struct soft);
+    struct cpu_tuning tuning = cpu_tuning_default(cfg->cpus);
 
+    tuning.verify |= cfg->verify;
     s->accel.ops = &accel_soft;
     s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus),
                                                .clock = cfg->clock,
                                                .io = &accel_bus_io,
                                                .io_opaque = cfg->bus,
                                                .count = cfg->cpus,
-                                               .model = cfg->model},
+                                               .model = cfg->model,
+                                               .tuning = &tuning},
                          e);
     if (!s->set) {
         x_free(s);
@@ -56,7 +59,7 @@ static enum accel_exit soft_vcpu_run(struct accel *a, unsigned index, struct err
     switch (cpu_run(vcpu(a, index))) {
     case CPU_EXIT_SHUTDOWN: return ACCEL_EXIT_SHUTDOWN;
     case CPU_EXIT_DIFFERS:
-        err_set(e, ERR_INTERNAL, "vCPU %u: translator and interpreter differ, see the log", index);
+        err_set(e, ERR_INTERNAL, "vCPU %u: the translator and the interpreter differ, see the log", index);
         return ACCEL_EXIT_ERROR;
     case CPU_EXIT_KICK: break;
     }

@@ -71,6 +71,7 @@ struct vm_config {
     char *name, *uuid, *description;
     enum conf_accel accel;
     char *cpu_model; /* "x86-64-v3" */
+    bool cpu_verify; /* software CPU: translator and interpreter in lock step */
     uint32_t cpus;
     uint64_t memory;                /* bytes, multiple of 1 MiB */
     char *kernel, *initrd, *append; /* direct boot when kernel is set */

@@ -394,6 +394,10 @@ static void check_between(struct walk *w, const struct vm_config *c)
         if (c->serial[i].mode == SERIAL_FILE && !c->serial[i].path)
             complain_at(w, path, "mode file needs 'path'");
     }
+    if (c->cpu_verify && c->cpus > 1)
+        complain_at(w, "cpu.verify", "compares one vCPU (set cpus: 1)");
+    if (c->cpu_verify && c->accel == ACCEL_KVM)
+        complain_at(w, "cpu.verify", "needs accel: software");
     if (c->serial[0].mode == SERIAL_STDIO && c->serial[1].mode == SERIAL_STDIO)
         complain_at(w, "serial[1].mode", "only one port can have the terminal");
 }

@@ -90,7 +90,7 @@ void cpu_msi(struct cpu_set *set, uint64_t address, uint32_t data);
 void cpu_nmi(struct cpu *cpu);
 
 struct cpu_stats {
-    uint64_t instructions, exceptions, interrupts, pio, mmio, tlb_fills, code_flushes;
+    uint64_t instructions, exceptions, interrupts, pio, mmio, tlb_fills, code_flushes, code_moves;
     uint64_t halted_ns;
 };
 /* Any thread; values may lag. */

@@ -95,6 +95,18 @@ static bool open_log(struct sup *s, struct err *e)
     return s->log_fd >= 0;
 }
 
+static bool apply_set(struct sup *s, struct err *e)
+{
+    const char *set = s->opts->set, *eq = set ? strchr(set, '=') : NULL;
+
+    if (!eq)
+        return true;
+    char *key = x_strndup(set, (size_t)(eq - set));
+    bool ok = config_set(&s->cfg, key, eq + 1, e) && config_validate(&s->cfg, e);
+    x_free(key);
+    return ok;
+}
+
 /* The first mistake; `vmdeck validate` shows all of them. */
 static bool read_config(struct sup *s, struct err *e)
 {
@@ -124,7 +136,7 @@ static bool read_config(struct sup *s, struct err *e)
     conf_diags_free(&diags);
     x_free(text);
     x_free(path);
-    return ok;
+    return ok && apply_set(s, e);
 }
 
 /* Of a line on the terminal, which may be in raw mode. */
@@ -362,9 +374,11 @@ int sup_main(const struct spawn_args *args)
 
     char *name = x_strdup(spawn_get_word(args, "name")), *dir = x_strdup(spawn_get_word(args, "dir"));
     char *run = x_strdup(spawn_get_word(args, "run"));
+    char *set = spawn_get_word(args, "set") ? x_strdup(spawn_get_word(args, "set")) : NULL;
     int status_fd = spawn_get_fd(args, "status");
     struct err e = ERR_INIT;
-    struct sup_opts o = {.name = name, .dir = dir, .run_dir = run, .started = report_started, .opaque = &status_fd};
+    struct sup_opts o = {.name = name, .dir = dir, .run_dir = run, .set = set, .started = report_started,
+                         .opaque = &status_fd};
 
     spawn_hide_args(args);
     setsid();
@@ -378,5 +392,6 @@ int sup_main(const struct spawn_args *args)
     x_free(name);
     x_free(dir);
     x_free(run);
+    x_free(set);
     return status < 0 ? err_exit_status(e.code) : status;
 }

@@ -18,6 +18,7 @@ struct sup_opts {
     bool foreground;     /* standard input and output are the terminal; notes go to standard error */
     bool ephemeral;      /* no folder: dir is run_dir, nothing is recorded */
     const struct vm_config *cfg; /* NULL: dir/vm.yaml */
+    const char *set;     /* KEY=VALUE of vm.yaml for this run, or NULL */
     /* The VM runs. May be NULL. */
     void (*started)(void *opaque);
     void *opaque;
@@ -30,7 +31,7 @@ struct sup_opts {
 int sup_run(const struct sup_opts *o, struct err *e);
 
 /* main of the hidden roles; they return the exit status. */
-int sup_main(const struct spawn_args *args); /* words name, dir, run; descriptor status */
+int sup_main(const struct spawn_args *args); /* words name, dir, run, set; descriptor status */
 int vm_main(const struct spawn_args *args);
 int net_main(const struct spawn_args *args);
 int vnc_main(const struct spawn_args *args);

@@ -70,7 +70,7 @@ static bool choose_accel(struct sup *s, struct err *e)
     struct accel_probe probe;
 
     s->accel = "software";
-    if (s->cfg.accel == ACCEL_SOFTWARE)
+    if (s->cfg.accel == ACCEL_SOFTWARE || s->cfg.cpu_verify)
         return true;
     accel_probe_kvm(&probe);
     if (!probe.kvm_usable && s->cfg.accel == ACCEL_KVM) {

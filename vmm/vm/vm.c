@@ -428,6 +428,7 @@ struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds,
                                                   .clock = vm->env.clock,
                                                   .cpus = vm->cpus,
                                                   .model = model,
+                                                  .verify = cfg->cpu_verify,
                                                   .kvm_fd = vm->fds.kvm},
                               e);
     vm->fds.kvm = -1;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "vmm/base/alloc.h"
+#include "vmm/base/log.h"
 #include "vmm/cpu/jit/jit_priv.h"
 #include "vmm/cpu/jit/runtime.h"
 #include "vmm/cpu/jit/trap.h"
@@ -180,17 +181,18 @@ static struct code_page *code_page(struct jit *j, uint64_t linear, uint64_t page
     struct code_page *p = jit_alloc(j, sizeof(*p));
     if (!p)
         return NULL;
-    *p = (struct code_page){
-        .next = *head, .linear = linear, .page = page, .user = user, .global = global, .id = ++j->page_count};
+    *p = (struct code_page){.next = *head, .linear = linear, .page = page, .user = user, .global = global,
+                            .slot = page_slot(linear, global), .id = ++j->page_count};
     *head = p;
     return p;
 }
 
 static void page_is_mapped(struct cpu *c, const struct jit_block *b)
 {
-    c->hot.page[b->slot] = b->id;
-    if (b->page2 != UINT64_MAX)
-        c->hot.page[b->slot2] = b->id2;
+    c->hot.page[b->at->slot] = b->at->id;
+    b->at->seen = c->jit->lookups;
+    if (b->at2)
+        c->hot.page[b->at2->slot] = b->at2->id;
 }
 
 /* ---- from the TLB ---- */
@@ -327,9 +329,12 @@ void jit_flush(struct cpu *c)
 {
     struct jit *j = c->jit;
 
-    memset(j->hash, 0, sizeof(j->hash));
-    memset(j->by_page, 0, sizeof(j->by_page));
-    memset(j->pages, 0, sizeof(j->pages));
+    if (j->arena_used) { /* else they are zero, and memory that was never touched */
+        memset(j->hash, 0, sizeof(j->hash));
+        memset(j->by_page, 0, sizeof(j->by_page));
+        memset(j->twins, 0, sizeof(j->twins));
+        memset(j->pages, 0, sizeof(j->pages));
+    }
     memset(c->hot.known, 0, sizeof(c->hot.known));
     for (unsigned m = 0; m < MMU_COUNT; m++)
         clear_jumps(c, m);
@@ -405,16 +410,14 @@ static struct jit_block *make_block(struct cpu *c, const struct where *w)
 
     if (!p)
         return NULL;
-    *b = (struct jit_block){.rip = w->rip, .page = w->page, .page2 = UINT64_MAX, .mode = w->mode, .id = p->id,
-                            .slot = page_slot(linear, w->global), .global = w->global, .live = true,
+    *b = (struct jit_block){.rip = w->rip, .page = w->page, .page2 = UINT64_MAX, .mode = w->mode, .at = p,
+                            .global = w->global, .live = true,
                             .alone = w->mode & JM_ALONE || j->alone[heat_index(w->rip, w->mode)]};
     if (w->second) {
-        struct code_page *p2 = code_page(j, linear + PAGE_SIZE, w->page2, user, w->global2);
-        if (!p2)
+        b->at2 = code_page(j, linear + PAGE_SIZE, w->page2, user, w->global2);
+        if (!b->at2)
             return NULL;
         b->page2 = w->page2;
-        b->id2 = p2->id;
-        b->slot2 = page_slot(linear + PAGE_SIZE, w->global2);
         b->global &= w->global2;
     }
     return jit_translate(c, b, w->host, w->second) ? b : NULL;
@@ -440,6 +443,7 @@ static struct jit_block *add_block(struct cpu *c, const struct where *w)
     head = page_list(j, b->page);
     b->page_next = *head;
     *head = b;
+    jit_add_twin(j, b);
     if (b->page2 != UINT64_MAX) {
         b->cross_next = j->crossing;
         j->crossing = b;
@@ -473,9 +477,11 @@ static bool find_second(struct cpu *c, struct where *w)
     return w->second != NULL;
 }
 
-static void leave_page_list(struct jit *j, const struct jit_block *b)
+static void leave_lists(struct jit *j, const struct jit_block *b)
 {
     struct jit_block **p = page_list(j, b->page);
+
+    jit_leave_twins(j, b);
 
     while (*p && *p != b)
         p = &(*p)->page_next;
@@ -503,6 +509,46 @@ static bool changes_often(struct jit *j, uint64_t page)
     return true;
 }
 
+/* No table leads to the block by its RIP any more. */
+static void forget_place(struct cpu *c, const struct jit_block *b)
+{
+    struct jit_known *k = known(c, b->rip);
+    unsigned n = (unsigned)((b->rip & JUMP_SELECT) >> JUMP_SHIFT);
+    uint64_t *tag = &c->hot.jumps[JM_MMU(b->mode)].tag[n];
+    struct jit_block **p = bucket(c->jit, b->rip, b->mode);
+
+    if (k->minus_rip == -b->rip)
+        *k = (struct jit_known){0};
+    if (*tag == -b->rip)
+        *tag = no_jump(n);
+    while (*p && *p != b)
+        p = &(*p)->hash_next;
+    if (*p)
+        *p = b->hash_next;
+}
+
+/* The block for a place whose bytes have one at another linear address that is not used any more. */
+static struct jit_block *move_block(struct cpu *c, const struct where *w)
+{
+    struct jit *j = c->jit;
+    struct jit_block *b = jit_find_twin(j, w->rip, w->page, w->mode), **head;
+    struct code_page *at = b && !w->second ? code_page(j, w->rip & PAGE_MASK, w->page, w->mode & JM_USER, w->global) : NULL;
+
+    if (!at)
+        return NULL;
+    forget_place(c, b);
+    jit_leave_twins(j, b);
+    jit_move(j, b, w->rip, at);
+    jit_move_entry(j, b);
+    b->global = w->global;
+    head = bucket(j, b->rip, b->mode);
+    b->hash_next = *head;
+    *head = b;
+    jit_add_twin(j, b);
+    c->stats.code_moves++;
+    return b;
+}
+
 /* The block to execute at RIP, or NULL when the interpreter should. */
 static struct jit_block *lookup(struct cpu *c, uint32_t mode)
 {
@@ -522,33 +568,29 @@ static struct jit_block *lookup(struct cpu *c, uint32_t mode)
         }
         if (!b->live && (b->useless || b->peeked || !revive(c, b, w.host, w.second))) {
             *p = b->hash_next;
-            leave_page_list(j, b);
+            leave_lists(j, b);
             if (!b->useless && changes_often(j, b->page))
                 return NULL;
             uint64_t generation = j->generation;
             struct jit_block *new = add_block(c, &w);
-            if (new && generation == j->generation)
-                divert(j, b, new->entry); /* links into the old one go on to the new one */
+            if (new && generation == j->generation) {
+                divert(j, b, new->entry); /* links into the old one go on to the new one, */
+                jit_leave_twins(j, new);
+                new->movable = false; /* and would not know of a move */
+            }
             return new;
         }
         return b;
     }
     if (j->changes[w.page & (ARRAY_LEN(j->changes) - 1)] == CHANGES_MAX && changes_often(j, w.page))
         return NULL;
+    struct jit_block *moved = move_block(c, &w);
+    if (moved)
+        return moved;
     return is_hot(j, w.rip, mode, c->set->tuning.heat) ? add_block(c, &w) : NULL;
 }
 
 /* ---- running ---- */
-
-static void link_to(struct jit *j, const struct jit_link *l, const struct jit_block *b)
-{
-    const uint8_t *target = (b->rip & PAGE_MASK) == (l->from->rip & PAGE_MASK) && b->page2 == UINT64_MAX ? b->body : b->entry;
-    struct emit e = {.p = l->after, .rx = j->rx - j->rw};
-
-    if (!l->after || !l->from->live) /* its first bytes are the jump that diverts it */
-        return;
-    emit_patch32(&e, l->after, target);
-}
 
 /* An indirect jump that missed the cache. False: it is the interpreter's. */
 static bool jump_missed(struct cpu *c)
@@ -584,8 +626,9 @@ static const void *code_to_run(struct cpu *c, uint32_t mode, uint32_t link, uint
         return b->body;
     }
     add_known(c, b);
-    if (linked && generation == j->generation) /* lookup may have thrown everything away */
-        link_to(j, &j->links[link], b);
+    /* lookup may have thrown everything away, or moved the block that the link is of */
+    if (linked && generation == j->generation && j->links[link].rip == b->rip)
+        jit_link(j, link, b);
     else if (link == LINK_JUMP || link == LINK_INDIRECT)
         add_jump(c, b);
     return b->body;
@@ -738,6 +781,8 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         jit_trap_install();
         if (c->set->tuning.verify && c->set->cfg.count == 1)
             c->verify = verify_new();
+        else if (c->set->tuning.verify && c->index == 0)
+            log_warn("cpu", "verify: only a lone vCPU can be compared, there are %u", c->set->cfg.count);
         return j;
     }
     jit_free(c);

@@ -99,7 +99,8 @@ const uint8_t *tr_exit_stub(struct tr *t, uint8_t *after, uint64_t rip, bool alo
     }
     emit_mov_imm(&t->cold, H_TEMP, j->link_count);
     emit_jmp(&t->cold, j->exit_link);
-    j->links[j->link_count++] = (struct jit_link){.after = after, .rip = rip, .alone = alone, .from = t->block};
+    j->links[j->link_count++] =
+        (struct jit_link){.after = after, .stub = stub, .rip = rip, .alone = alone, .from = t->block};
     return stub;
 }
 
@@ -144,7 +145,7 @@ void tr_poll(struct tr *t)
     }
     emit_patch32(e, out, emit_rx(cold));
     tr_show_x87_last(t, cold);
-    emit_mov_imm(cold, H_ADDR, t->in->rip);
+    tr_mov_rip(t, cold, H_ADDR, t->in->rip);
     emit_jmp(cold, t->j->exit_jump);
 }
 
@@ -215,16 +216,39 @@ static void push_reg(struct tr *t, unsigned host)
     pushed(t);
 }
 
+static bool fits_store(const struct tr *t, uint64_t v)
+{
+    return !t->code64 || (uint64_t)(int64_t)(int32_t)v == v;
+}
+
+static void store_constant(struct tr *t, struct rm slot, uint64_t v)
+{
+    emit_enc(&t->hot, &(struct enc){.w = t->code64, .opcode = 0xc7, .rm = slot, .imm_size = 4, .imm = v});
+}
+
 static void push_constant(struct tr *t, uint64_t v)
 {
     struct rm slot = push_slot(t);
-    struct emit *e = &t->hot;
 
-    if (!t->code64 || (uint64_t)(int64_t)(int32_t)v == v) {
-        emit_enc(e, &(struct enc){.w = t->code64, .opcode = 0xc7, .rm = slot, .imm_size = 4, .imm = v});
+    if (fits_store(t, v)) {
+        store_constant(t, slot, v);
     } else {
-        emit_mov_imm(e, H_TEMP, v);
-        emit_store(e, true, H_TEMP, slot);
+        emit_mov_imm(&t->hot, H_TEMP, v);
+        emit_store(&t->hot, true, H_TEMP, slot);
+    }
+    pushed(t);
+}
+
+static void push_return(struct tr *t, uint64_t rip)
+{
+    struct rm slot = push_slot(t);
+
+    if (fits_store(t, rip)) {
+        store_constant(t, slot, rip);
+        tr_note_rip32(t);
+    } else {
+        tr_mov_rip(t, &t->hot, H_TEMP, rip);
+        emit_store(&t->hot, true, H_TEMP, slot);
     }
     pushed(t);
 }
@@ -308,7 +332,7 @@ static void do_call(struct tr *t)
     uint64_t back = in->rip + in->i.len;
 
     if (in->i.opcode != 0xff) {
-        push_constant(t, back);
+        push_return(t, back);
         tr_end_shadow(t);
         tr_exit_to(t, tr_target(in));
         return;
@@ -316,7 +340,7 @@ static void do_call(struct tr *t)
     load_operand(t, H_ADDR);
     find_jump(t, SITE_CALL, 0);
     emit_store(&t->hot, true, H_TEMP, STATE(OFF_HOT(target)));
-    push_constant(t, back);
+    push_return(t, back);
     emit_op(&t->hot, false, 0xff, 4, STATE(OFF_HOT(target)));
 }
 

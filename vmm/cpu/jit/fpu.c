@@ -39,7 +39,7 @@ void tr_show_x87_last(struct tr *t, struct emit *e)
 {
     if (!t->x87_last.known)
         return;
-    emit_mov_imm(e, H_TEMP, t->x87_last.rip);
+    tr_mov_rip(t, e, H_TEMP, t->x87_last.rip);
     emit_store(e, true, H_TEMP, STATE(OFF(s.fpu.fip)));
     emit_enc(e, &(struct enc){.legacy = {0x66}, .legacy_count = 1, .opcode = 0xc7, .rm = STATE(OFF(s.fpu.fop)),
                               .imm_size = 2, .imm = t->x87_last.fop});

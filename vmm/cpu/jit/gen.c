@@ -522,7 +522,12 @@ static void emit_lea_insn(struct gen *g)
         emit_load(e, true, H_TEMP, STATE(OFF_GPR(g->reg.guest)));
     if (i->base == REG_RIP || (i->base == REG_NONE && i->index == REG_NONE)) {
         uint64_t a = (uint64_t)i->disp + (i->base == REG_RIP ? g->in->rip + i->len : 0);
-        emit_mov_imm(e, i->opsize == 2 ? H_ADDR : dst, i->opsize == 8 && i->addrsize == 8 ? a : (uint32_t)a);
+        unsigned to = i->opsize == 2 ? H_ADDR : dst;
+        a = i->opsize == 8 && i->addrsize == 8 ? a : (uint32_t)a;
+        if (i->base == REG_RIP)
+            tr_mov_rip(g->t, e, to, a);
+        else
+            emit_mov_imm(e, to, a);
         m.base = H_ADDR; /* for the 16-bit form */
         m.disp = 0;
     }

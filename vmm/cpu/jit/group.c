@@ -42,7 +42,7 @@ static void forget(struct finder *f, unsigned reg)
 static bool same(const struct finder *f, const struct group *g, const struct tr_place *p)
 {
     return g->place.base == p->base && g->place.index == p->index && g->place.scale == p->scale &&
-           g->place.seg == p->seg && g->place.narrow == p->narrow &&
+           g->place.seg == p->seg && g->place.narrow == p->narrow && g->place.moves == p->moves &&
            (p->base == REG_NONE || g->base_version == f->reg[p->base].version) &&
            (p->index == REG_NONE ||
             (g->index.version == f->reg[p->index].version && g->index.plus == f->reg[p->index].plus));

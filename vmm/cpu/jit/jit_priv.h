@@ -51,17 +51,23 @@ uint32_t jit_mode(const struct cpu *c);
 #define JIT_INSNS 64u
 
 struct jit_block {
-    struct jit_block *hash_next, *page_next, *cross_next;
+    struct jit_block *hash_next, *page_next, *cross_next, *twin_next;
+    struct code_page *at, *at2;
     uint64_t rip, page, page2; /* page2: UINT64_MAX, or the page in which its only instruction ends */
     uint32_t mode;
-    uint32_t id, id2;          /* of the code pages */
-    uint16_t slot, slot2;      /* where hot.page has them */
     uint16_t len;
     bool global;               /* the pages are */
     bool peeked;               /* depends on code of its page that is not in it */
     bool alone;                /* without groups: they failed too often */
     bool useless;              /* will not be revived */
     uint8_t failures;          /* of group checks */
+    bool movable;              /* see move.c */
+    uint8_t fixup_count;
+    uint16_t link_count, site_count, trap_count;
+    uint32_t first_link, first_site, first_trap; /* where its own begin */
+    uint32_t incoming;         /* the first of the links that lead here, from 1 */
+    uint32_t *fixups;          /* offsets in code memory of constants that depend on RIP; FIXUP_NARROW: of 32 bits */
+    struct jit_call *calls;
     bool live;                 /* else body and entry are diverted, and the code under the jumps is kept here */
     uint8_t *entry, *body;     /* executable addresses */
     const void *miss;          /* where a stale block leads: looks its RIP up again */
@@ -78,15 +84,19 @@ struct code_page {
     struct code_page *next;
     uint64_t linear, page;
     bool user, global;
-    uint32_t id;
+    uint16_t slot; /* of hot.page, which says whether it is mapped */
+    uint32_t id;   /* and what is there then */
+    uint32_t seen; /* jit.lookups when it was found mapped */
 };
 
-/* A direct exit that is not linked yet. */
+/* A direct exit. */
 struct jit_link {
-    uint8_t *after; /* behind the rel32 to be patched, writable side; NULL: none */
+    uint8_t *after;   /* behind the rel32 to be patched, writable side; NULL: none */
+    const void *stub; /* where it leads until it is linked */
     uint64_t rip;
-    bool alone; /* to a block with JM_ALONE */
-    const struct jit_block *from;
+    struct jit_block *from, *to; /* to: NULL until it is linked */
+    uint32_t next_in; /* the next of those with the same to, from 1 */
+    bool alone;       /* to a block with JM_ALONE */
 };
 
 /* A place that may leave a block in the middle. */
@@ -106,7 +116,8 @@ struct jit_trap {
     uint16_t last_back, last_fop; /* of the last x87 instruction: how far before rip, or 0: struct x86_fpu tells */
 };
 
-#define JIT_HASH_BITS 15
+#define JIT_HASH_BITS 17
+#define JIT_TWIN_BITS 16
 #define JIT_BODIES    256
 #define JIT_HEAT_BITS 16
 #define JIT_STALE_MAX 32
@@ -141,8 +152,9 @@ struct jit {
 
     struct jit_block *hash[1u << JIT_HASH_BITS];
     struct jit_block *by_page[1u << 12];
+    struct jit_block *twins[1u << JIT_TWIN_BITS]; /* movable ones, by page and offset */
     struct jit_block *crossing; /* those that end in another page */
-    struct code_page *pages[1u << 12];
+    struct code_page *pages[1u << 14];
     uint32_t page_count;
     uint8_t heat[1u << JIT_HEAT_BITS];
     uint8_t alone[1u << JIT_HEAT_BITS]; /* by the same hash: no groups there */
@@ -213,6 +225,8 @@ static inline uint8_t jit_fold(uint32_t f)
 /* Fills in a block whose place is set. host is its first byte; second, with page2, the page where its first instruction
  * may go on. False: some memory is full. */
 bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second);
+/* Writes the check at the entry of a movable block again, for another page. */
+void jit_move_entry(const struct jit *j, const struct jit_block *b);
 
 /* ---- cache.c ---- */
 
@@ -224,6 +238,20 @@ void jit_set_jump(struct cpu *c, uint64_t rip, const void *host);
 /* A group check failed though its first access would not. */
 void jit_group_failed(struct cpu *c, struct jit_block *b);
 void *jit_alloc(struct jit *j, size_t size);
+
+/* ---- move.c ---- */
+
+#define FIXUP_NARROW (1u << 31)
+
+/* Points a link to a block. */
+void jit_link(struct jit *j, uint32_t index, struct jit_block *to);
+/* The block there can be found, and no more, as one that may be wanted at another RIP. */
+void jit_add_twin(struct jit *j, struct jit_block *b);
+void jit_leave_twins(struct jit *j, const struct jit_block *b);
+/* A block of the same bytes and mode that is not needed at its own RIP any more, or NULL. */
+struct jit_block *jit_find_twin(const struct jit *j, uint64_t rip, uint64_t page, uint32_t mode);
+/* Turns it, which no table leads to, into the block for rip, in the page of that name. Its entry is the caller's. */
+void jit_move(struct jit *j, struct jit_block *b, uint64_t rip, struct code_page *at);
 
 /* ---- the translator's state ---- */
 
@@ -252,8 +280,18 @@ struct tr {
         bool vec_live, x87_live;
     } again;
     uint8_t *addend_store[ARRAY_LEN(((struct jit_hot *)0)->addend)]; /* of each group, until it is known to be read */
+    bool fixed;               /* the block cannot be moved */
+    unsigned fixup_count;
+    uint32_t fixups[64];
     bool shadow;              /* s.sti_shadow was set for the instruction at hand */
 };
+
+/* Loads a constant that moves with the block. */
+void tr_mov_rip(struct tr *t, struct emit *e, unsigned reg, uint64_t v);
+/* The 32-bit immediate just written to hot code is one. */
+void tr_note_rip32(struct tr *t);
+/* At the end: gives the block its list of them. False: memory is full. */
+bool tr_keep_fixups(struct tr *t);
 
 /* Has the interpreter's handler execute the instruction at hand, in hot or cold code. */
 struct jit_call *tr_callback(struct tr *t, struct emit *e);
@@ -265,6 +303,7 @@ struct tr_place {
     uint8_t base, index, scale; /* GPRs or REG_NONE */
     uint8_t seg;                /* X86_FS or X86_GS: its base is added; else 0 */
     bool narrow;                /* wraps at 4 GiB */
+    bool moves;                 /* without registers: relative to RIP */
     int64_t disp;               /* or the address itself */
 };
 struct tr_place tr_operand_place(const struct tr_insn *in);

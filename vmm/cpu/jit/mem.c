@@ -10,6 +10,7 @@ struct tr_place tr_operand_place(const struct tr_insn *in)
 
     if (i->base == REG_RIP) {
         p.base = REG_NONE;
+        p.moves = true;
         p.disp = (int64_t)(in->rip + i->len + (uint64_t)i->disp);
     }
     p.seg = i->seg >= X86_FS ? i->seg : 0;
@@ -37,7 +38,11 @@ static unsigned address(struct tr *t, const struct tr_place *p, int64_t plus)
     int64_t disp = p->disp + plus;
 
     if (p->base == REG_NONE && p->index == REG_NONE) {
-        emit_mov_imm(e, H_ADDR, p->narrow ? (uint32_t)disp : (uint64_t)disp);
+        uint64_t a = p->narrow ? (uint32_t)disp : (uint64_t)disp;
+        if (p->moves)
+            tr_mov_rip(t, e, H_ADDR, a);
+        else
+            emit_mov_imm(e, H_ADDR, a);
     } else {
         struct rm m = {.mem = true, .base = H_NONE, .index = H_NONE, .scale = p->scale, .disp = (int32_t)disp};
 

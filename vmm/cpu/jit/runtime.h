@@ -15,6 +15,7 @@
 
 /* An instruction that the interpreter's handler executes from within a block. */
 struct jit_call {
+    struct jit_call *next; /* of the block */
     struct insn insn;
     uint64_t rip;
     bool ends; /* the block ends behind it */

@@ -102,7 +102,7 @@ static void do_sti(struct tr *t)
     uint8_t *out = emit_jmp_forward(e);
     emit_patch8(e, quiet);
     emit_patch32(e, out, emit_rx(cold));
-    emit_mov_imm(cold, H_ADDR, t->in->rip);
+    tr_mov_rip(t, cold, H_ADDR, t->in->rip);
     emit_store(cold, true, H_ADDR, STATE(OFF(s.rip)));
     emit_jmp(cold, t->j->trap);
     set_if(t, true);

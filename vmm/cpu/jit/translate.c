@@ -171,6 +171,8 @@ struct jit_call *tr_callback(struct tr *t, struct emit *e)
     *call = (struct jit_call){.rip = t->in->rip};
     call->insn = t->in->i;
     call->ends = t->in->ends;
+    call->next = t->block->calls;
+    t->block->calls = call;
     tr_show_x87_last(t, e);
     emit_mov_imm(e, H_TEMP, (uint64_t)(uintptr_t)call);
     emit_call(e, t->j->callback);
@@ -202,12 +204,26 @@ static bool polled(const struct tr *t, unsigned n)
     return false;
 }
 
-static void emit_entry(struct tr *t, struct jit_block *b, unsigned slot, uint32_t id)
+/* Of the same length for every page. */
+static void emit_page_check(struct emit *e, const struct code_page *p)
+{
+    emit_load(e, false, H_RCX, STATE(OFF_HOT(page) + (int32_t)p->slot * 4));
+    emit_bytes(e, (const uint8_t[]){0x8d, 0x89}, 2); /* lea ecx, [rcx + disp32] */
+    emit32(e, -p->id);
+}
+
+void jit_move_entry(const struct jit *j, const struct jit_block *b)
+{
+    struct emit e = {.p = b->entry - j->rx + j->rw, .end = b->body - j->rx + j->rw, .rx = j->rx - j->rw};
+
+    emit_page_check(&e, b->at);
+}
+
+static void emit_entry(struct tr *t, const struct jit_block *b, const struct code_page *p)
 {
     struct emit *e = &t->hot;
 
-    emit_load(e, false, H_RCX, STATE(OFF_HOT(page) + (int32_t)slot * 4));
-    emit_lea(e, false, H_RCX, rm_mem(H_RCX, -(int32_t)id));
+    emit_page_check(e, p);
     uint8_t *ok = emit_short(e, OP_JRCXZ);
     emit_jmp(e, b->miss);
     emit_patch8(e, ok);
@@ -309,15 +325,15 @@ static void emit_block(struct tr *t, struct jit_block *b)
     if (b->mode & JM_ALONE) {
         tr_exit_stub(t, NULL, b->rip, true);
     } else {
-        emit_mov_imm(&t->cold, H_ADDR, b->rip);
+        tr_mov_rip(t, &t->cold, H_ADDR, b->rip);
         emit_jmp(&t->cold, t->j->exit_jump);
     }
     while (((uintptr_t)t->hot.p & 15) && !t->hot.full)
         emit8(&t->hot, 0xcc);
     b->entry = emit_rx(&t->hot);
-    emit_entry(t, b, b->slot, b->id);
-    if (b->page2 != UINT64_MAX)
-        emit_entry(t, b, b->slot2, b->id2);
+    emit_entry(t, b, b->at);
+    if (b->at2)
+        emit_entry(t, b, b->at2);
     b->body = emit_rx(&t->hot);
     begin_loop(t);
     for (t->at = 0; t->at < t->count; t->at++) {
@@ -339,8 +355,8 @@ static void emit_block(struct tr *t, struct jit_block *b)
 bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, const uint8_t *second)
 {
     struct jit *j = c->jit;
-    struct tr t = {.c = c, .j = j, .mode = b->mode, .code64 = c->mode & MODE_CODE64,
-                   .block = b};
+    struct tr t = {.c = c, .j = j, .mode = b->mode, .code64 = c->mode & MODE_CODE64, .block = b,
+                   .fixed = !(b->mode & JM_USER) || b->at2 || c->verify};
     int64_t rx = j->rx - j->rw;
 
     decode(&t, b, host, second);
@@ -355,12 +371,18 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
         return false;
     t.hot = (struct emit){.p = j->rw + j->hot, .end = j->rw + j->hot_end, .rx = rx};
     t.cold = (struct emit){.p = j->rw + j->cold, .end = j->rw + j->size, .rx = rx};
+    b->first_link = j->link_count;
+    b->first_site = j->site_count;
+    b->first_trap = j->trap_count;
     emit_block(&t, b);
-    if (t.hot.full || t.cold.full)
+    if (t.hot.full || t.cold.full || !tr_keep_fixups(&t))
         return false;
     b->cold = j->rx + j->cold;
     b->hot_size = (uint32_t)(emit_rx(&t.hot) - b->entry);
     b->cold_size = (uint32_t)(emit_rx(&t.cold) - b->cold);
+    b->link_count = (uint16_t)(j->link_count - b->first_link);
+    b->site_count = (uint16_t)(j->site_count - b->first_site);
+    b->trap_count = (uint16_t)(j->trap_count - b->first_trap);
     j->hot = (size_t)(t.hot.p - j->rw);
     j->cold = (size_t)(t.cold.p - j->rw);
     return true;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-
 #include "vmm/cpu/jit/verify.h"
 
 #include "vmm/base/alloc.h"
@@ -10,7 +9,7 @@
 /* Elements of a string instruction. */
 #define REPEATS_MAX 512
 
-/* What did not come out the same is tried again: DMA or an accessed bit may have changed what was read. */
+/* What did not come out the same is tried again: disk data or an accessed bit may have changed what was read. */
 #define ATTEMPTS 3
 
 struct verify *verify_new(void)
@@ -166,6 +165,19 @@ void verify_access(struct cpu *c, uint64_t linear, uint8_t *host, uint64_t page_
     s->linear = linear;
     s->size = size;
     memcpy(s->old, host, size);
+}
+
+bool verify_may_mark(struct cpu *c, const void *host)
+{
+    const struct verify *v = c->verify;
+    const struct verify_log *l = v->phase == VERIFY_RECORD ? v->recording : &v->log;
+
+    if (v->phase == VERIFY_IDLE)
+        return true;
+    for (unsigned n = 0; n < l->count; n++)
+        if ((uintptr_t)host - (uintptr_t)l->store[n].host < l->store[n].size)
+            return false;
+    return true;
 }
 
 void verify_store(struct cpu *c, uint64_t linear)
@@ -335,6 +347,12 @@ static bool agree(const struct verify *v, enum verify_end how, unsigned at)
     return !v->stray && same_state(v) && same_stores(&v->log);
 }
 
+/* Translated code did what the interpreter had not: nothing can be taken back then. */
+static bool went_further(const struct verify *v, enum verify_end how, unsigned at)
+{
+    return v->stray || (!v->path.left && (how == VERIFY_LEFT || at > v->path.at));
+}
+
 /* From the start once more, as far as translated code came. Then memory is what it would be without any translation. */
 static bool agrees_again(struct cpu *c, enum verify_end how, unsigned at)
 {
@@ -344,8 +362,6 @@ static bool agrees_again(struct cpu *c, enum verify_end how, unsigned at)
     interpret(c, how == VERIFY_AT ? at : v->block->note_count, &v->again);
     save(c, &v->want);
     note_wanted(&v->log);
-    if (v->stray && stored_to(&v->again, v->stray))
-        v->stray = 0;
     return agree(v, how, at);
 }
 
@@ -363,7 +379,7 @@ bool verify_end(struct cpu *c, enum verify_end how)
     save(c, &v->got);
     note_got(&v->log);
     ok = agree(v, how, at);
-    if (!ok) {
+    if (!ok && !went_further(v, how, at)) {
         v->repeated++;
         undo(&v->log);
         ok = agrees_again(c, how, at);

@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Translator and interpreter in lock step: whatever a block is about to do is first done by the interpreter, with its
- * stores written down and taken back, then by the translation, and the two outcomes are compared: registers, flags that
- * are alive and defined, vector and x87 state, every byte that was stored.
+ * stores written down and taken back, then by the translation, and the two outcomes are compared.
  *
  * A comparison spans a segment: from the block's first instruction, or from behind a callback, to where translated code
  * leaves or reaches the next callback. It ends earlier in front of what may not be done twice (MMIO, stores to pages
- * with code or a clean dirty log, instructions that raise): translated code must come to the same stop. While it lasts
- * the machine is frozen (cpu_io_ops.freeze), so that no device sees a store that is taken back.
+ * with code or a clean dirty log, instructions that raise): translated code must come to the same stop, or stop earlier,
+ * as for an interrupt; then the interpreter repeats what it did, up to there.
  *
- * Blocks are not chained: links stay unpatched, the jump cache holds at most where the segment is expected to lead.
- * One vCPU only: what others store meanwhile would look like a mistake. */
+ * Compared: general, segment and control registers, the MSRs that instructions write by themselves, RIP, status flags
+ * where they are alive and defined, interrupt shadows, vector and x87 state, every byte that the interpreter stored, and
+ * that the translation stores to no other page.
+ *
+ * Not compared:
+ * - What a translation leaves to the interpreter's handlers: RDTSC, CPUID, port and device accesses, system
+ *   instructions; and the delivery of interrupts and exceptions. These are done once, between segments.
+ * - Flags that an instruction leaves undefined, until one defines them.
+ * - A store of the translation to wrong bytes of a page that the segment stores to.
+ * - How blocks follow each other: they are not chained, and the jump cache holds at most where the segment leads.
+ * - Accessed and dirty bits, and the order of stores within a segment.
+ *
+ * While a segment is compared devices are frozen (cpu_io_ops.freeze), so that they neither see a store that is taken
+ * back nor change what is read. What arrives all the same, disk data into a buffer, may make the two see different
+ * memory: what differs is tried again and counts when it differs each time. One vCPU only: there is no such way to
+ * freeze others, and what they store would look like a mistake. */
 #ifndef VMDECK_CPU_JIT_VERIFY_H
 #define VMDECK_CPU_JIT_VERIFY_H
 
@@ -54,6 +67,9 @@ uint64_t verify_landed(const struct cpu *c);
 
 /* An access by the slow path, before it happens: host is NULL for MMIO. Does not return when it may not be repeated. */
 void verify_access(struct cpu *c, uint64_t linear, uint8_t *host, uint64_t page_index, unsigned size, bool write);
+/* Whether a walk may set bits in that paging structure entry. One that the segment itself has stored would lose them
+ * when the store is taken back, while the TLB took them for set: the access is not compared, then. */
+bool verify_may_mark(struct cpu *c, const void *host);
 /* Whether stores may get the fast path now; if so it is closed before the next comparison. */
 bool verify_open_slot(struct cpu *c, unsigned mmu, unsigned slot);
 /* Translated code is running: a page that may be written gets its write tag whatever the access is. */

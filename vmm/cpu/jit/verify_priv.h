@@ -49,7 +49,7 @@ struct verify {
     struct verify_log log;   /* of the interpreter's stores, in front of the translation */
     struct verify_log again; /* of later attempts */
     struct verify_log *recording;
-    uint64_t stray;          /* where translated code stored though the interpreter did not; 0: nowhere */
+    uint64_t stray;          /* where translated code stored though the interpreter had not; 0: nowhere */
     uint64_t jump;           /* RIP in the jump cache; 0: none */
 
     unsigned slot_count;     /* of TLB write tags that are open; above VERIFY_SLOTS: too many to list */

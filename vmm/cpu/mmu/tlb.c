@@ -31,12 +31,16 @@ static void clear(struct cpu *c, unsigned mmu, unsigned slot)
     c->mmu_state->side[mmu][slot].page = TLB_NEVER;
 }
 
+static void forget_stack_of(struct cpu *c, unsigned mmu)
+{
+    c->hot.stack[mmu].minus_page = -TLB_NEVER;
+    c->hot.stack[mmu].addend = (uint64_t)(uintptr_t)sink - TLB_NEVER;
+}
+
 static void forget_stack(struct cpu *c)
 {
-    for (unsigned m = 0; m < MMU_COUNT; m++) {
-        c->hot.stack[m].minus_page = -TLB_NEVER;
-        c->hot.stack[m].addend = (uint64_t)(uintptr_t)sink - TLB_NEVER;
-    }
+    for (unsigned m = 0; m < MMU_COUNT; m++)
+        forget_stack_of(c, m);
 }
 
 static void forget_large(struct mmu_state *s)
@@ -146,6 +150,7 @@ void tlb_protect_page(struct cpu *c, uint64_t page_index)
 
 void tlb_close_store(struct cpu *c, unsigned mmu, unsigned slot)
 {
+    forget_stack_of(c, mmu);
     clear_tag(&c->tlb[mmu][TLB_WRITE][slot]);
 }
 

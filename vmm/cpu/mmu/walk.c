@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Page walk: 32-bit, PAE, 4- and 5-level paging (SDM vol. 3A ch. 4). Entries are read and their A and D bits set by
  * host atomics, so that vCPUs may walk the same tables at once. */
+#include "vmm/cpu/jit/verify.h"
 #include "vmm/cpu/mmu/mmu.h"
 
 #define PTE_P  1u
@@ -213,6 +214,8 @@ retry:;
         }
         for (unsigned i = 0; i < depth; i++) {
             uint64_t bits = PTE_A | (i == depth - 1 && write ? PTE_D : 0);
+            if (c->verify && (path[i].value & bits) != bits && !verify_may_mark(c, path[i].host))
+                return false;
             if (!set_bits(c, &path[i], f.entry_size, bits))
                 goto retry; /* another vCPU changed it under us */
         }
