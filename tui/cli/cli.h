@@ -90,8 +90,8 @@ extern const char cli_exit_run[]; /* those of run */
 void cli_man_page(struct buf *out);
 
 /* cmd_*.c */
-extern const struct cli_opt opts_ls[], opts_info[], opts_create[], opts_json[], opts_start[], opts_stop[], opts_yes[], opts_run[],
-    opts_console[], opts_logs[], opts_screenshot[], opts_type[], opts_view[];
+extern const struct cli_opt opts_ls[], opts_info[], opts_stats[], opts_create[], opts_json[], opts_start[], opts_stop[],
+    opts_yes[], opts_run[], opts_console[], opts_logs[], opts_screenshot[], opts_type[], opts_view[];
 #define CMD(name, ...) int cmd_##name(const struct cli_args *a, struct err *e);
 #include "tui/cli/cmds.def"
 #undef CMD

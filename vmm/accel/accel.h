@@ -11,6 +11,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/err.h"
 #include "vmm/bus/bus.h"
+#include "vmm/cpu/cpu.h"
 #include "vmm/cpu/cpuid.h"
 #include "vmm/cpu/x86.h"
 
@@ -32,7 +33,9 @@ struct accel_cfg {
 };
 
 struct accel_vcpu_stats {
-    uint64_t exits, instructions, interrupts, fallback; /* instructions 0 when unknown */
+    uint64_t exits, interrupts, fallback;
+    uint64_t pio, mmio, halts; /* among the exits; halts 0 where they do not get here */
+    struct cpu_stats cpu;      /* of the software CPU, else zeros */
 };
 
 struct accel_ops {
@@ -51,6 +54,9 @@ struct accel_ops {
     /* Guest time was paused or goes on: TSC and kernel timers. Optional. */
     void (*pause)(struct accel *a, bool paused);
     void (*stats)(struct accel *a, unsigned index, struct accel_vcpu_stats *out);
+    /* cpu_profile_start and _stop; optional. */
+    bool (*profile_start)(struct accel *a, unsigned index, unsigned period_us, struct err *e);
+    void (*profile_stop)(struct accel *a, unsigned index, struct cpu_profile *out);
     /* Any thread. */
     void (*extint)(struct accel *a, int level);
     void (*msi)(struct accel *a, uint64_t address, uint32_t data);

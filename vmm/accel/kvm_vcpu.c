@@ -164,12 +164,18 @@ enum accel_exit kvm_vcpu_run(struct accel *a, unsigned index, struct err *e)
             continue;
         }
         switch (run->exit_reason) {
-        case KVM_EXIT_IO: do_io(k, run); break;
-        case KVM_EXIT_MMIO: do_mmio(k, run); break;
+        case KVM_EXIT_IO:
+            v->stats.pio++;
+            do_io(k, run);
+            break;
+        case KVM_EXIT_MMIO:
+            v->stats.mmio++;
+            do_mmio(k, run);
+            break;
+        case KVM_EXIT_HLT: v->stats.halts++; break;
         case KVM_EXIT_IOAPIC_EOI: bus_ioapic_eoi(k->bus, run->eoi.vector); break;
         case KVM_EXIT_IRQ_WINDOW_OPEN:
         case KVM_EXIT_INTR:
-        case KVM_EXIT_HLT:
         case KVM_EXIT_SET_TPR: break;
         case KVM_EXIT_SHUTDOWN: return ACCEL_EXIT_SHUTDOWN;
         case KVM_EXIT_INTERNAL_ERROR: {

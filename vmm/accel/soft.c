@@ -88,11 +88,25 @@ static bool soft_set_state(struct accel *a, unsigned index, const struct x86_sta
 
 static void soft_stats(struct accel *a, unsigned index, struct accel_vcpu_stats *out)
 {
-    struct cpu_stats st;
+    struct cpu_stats *st = &out->cpu;
 
-    cpu_get_stats(vcpu(a, index), &st);
-    *out = (struct accel_vcpu_stats){
-        .exits = st.pio + st.mmio, .instructions = st.instructions, .interrupts = st.interrupts};
+    cpu_get_stats(vcpu(a, index), st);
+    out->pio = st->pio;
+    out->mmio = st->mmio;
+    out->halts = st->halts;
+    out->exits = st->pio + st->mmio + st->halts;
+    out->interrupts = st->interrupts;
+    out->fallback = 0;
+}
+
+static bool soft_profile_start(struct accel *a, unsigned index, unsigned period_us, struct err *e)
+{
+    return cpu_profile_start(vcpu(a, index), period_us, e);
+}
+
+static void soft_profile_stop(struct accel *a, unsigned index, struct cpu_profile *out)
+{
+    cpu_profile_stop(vcpu(a, index), out);
 }
 
 static void soft_extint(struct accel *a, int level)
@@ -115,6 +129,8 @@ const struct accel_ops accel_soft = {
     .get_state = soft_get_state,
     .set_state = soft_set_state,
     .stats = soft_stats,
+    .profile_start = soft_profile_start,
+    .profile_stop = soft_profile_stop,
     .extint = soft_extint,
     .msi = soft_msi,
 };

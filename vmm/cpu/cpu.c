@@ -77,6 +77,8 @@ void cpu_set_state(struct cpu *c, const struct x86_state *in)
 void cpu_get_stats(struct cpu *c, struct cpu_stats *out)
 {
     *out = c->stats;
+    out->tlb_slots = c->tlb_slots;
+    jit_get_stats(c, &out->jit);
 }
 
 /* ---- life ---- */
@@ -110,6 +112,7 @@ static void cpu_free(struct cpu *c)
     if (!c)
         return;
     jit_free(c);
+    profile_free(c);
     lapic_free(c->lapic);
     vec_ctx_free(c->vec);
     code_cache_free(c->code);

@@ -89,11 +89,65 @@ void cpu_set_extint(struct cpu_set *set, bool level);
 void cpu_msi(struct cpu_set *set, uint64_t address, uint32_t data);
 void cpu_nmi(struct cpu *cpu);
 
+/* Why translated code was left for C code. */
+enum cpu_jit_exit {
+    CPU_JIT_LINK,      /* a direct jump that was not yet linked */
+    CPU_JIT_INDIRECT,  /* an indirect one whose target the jump cache had not */
+    CPU_JIT_INTERPRET, /* an instruction for the interpreter, or a fault */
+    CPU_JIT_EVENT,     /* an interrupt or the like asked for attention; an instruction changed what code depends on */
+    CPU_JIT_EXITS
+};
+extern const char *const cpu_jit_exit_names[CPU_JIT_EXITS];
+
+/* Of the translator; all zero without one. */
+struct cpu_jit_stats {
+    uint64_t blocks, instructions, guest_bytes, host_bytes; /* translated so far */
+    uint64_t blocks_now, code_used, code_size;
+    uint64_t flushes, evicted; /* when code memory was full, and how many blocks went that way */
+    uint64_t moved;              /* blocks that serve another address instead of being translated again */
+    uint64_t overwritten, revived; /* blocks on pages whose code was stored to; those whose bytes were the same after all */
+    uint64_t exits[CPU_JIT_EXITS];
+};
+
+/* Counted all the time, by events that are not frequent. */
 struct cpu_stats {
-    uint64_t instructions, exceptions, interrupts, pio, mmio, tlb_fills, code_flushes, code_moves;
-    uint64_t halted_ns;
+    uint64_t instructions; /* the interpreter's */
+    uint64_t exceptions, interrupts, pio, mmio, halts, halted_ns;
+    uint64_t tlb_slots, tlb_fills, tlb_flushes;
+    uint64_t code_flushes; /* of decoded blocks */
+    struct cpu_jit_stats jit;
 };
 /* Any thread; values may lag. */
 void cpu_get_stats(struct cpu *cpu, struct cpu_stats *out);
+
+/* What a vCPU is found at when one looks. */
+enum cpu_doing {
+    CPU_TRANSLATED,  /* runs translated code */
+    CPU_INTERPRETS,  /* runs the interpreter, walks page tables, delivers events */
+    CPU_TRANSLATES,
+    CPU_DEVICE,      /* a device serves it */
+    CPU_HALTED,
+    CPU_STOPPED,     /* paused */
+    CPU_DOING
+};
+extern const char *const cpu_doing_names[CPU_DOING];
+
+#define CPU_HOT 24
+struct cpu_profile {
+    uint32_t samples, doing[CPU_DOING];
+    /* Where it was found most often: translated blocks, by falling count. */
+    struct cpu_hot {
+        uint64_t rip;
+        uint32_t samples, instructions;
+        uint8_t cpl, bits; /* 0 or 3; 32 or 64 */
+    } hot[CPU_HOT];
+    unsigned hot_count;
+};
+
+/* Looks at the vCPU every period_us microseconds from now on, by a signal to its thread; nothing costs time otherwise.
+ * Ends by cpu_profile_stop, which says what was seen, at most CPU_SAMPLES times. Both on one thread. */
+#define CPU_SAMPLES 16384u
+bool cpu_profile_start(struct cpu *cpu, unsigned period_us, struct err *e);
+void cpu_profile_stop(struct cpu *cpu, struct cpu_profile *out);
 
 #endif

@@ -188,6 +188,9 @@ struct cpu {
     _Atomic uint32_t pending; /* CPU_PENDING_*, polled between blocks and at back edges */
     struct lapic *lapic;
     struct cpu_stats stats;
+    volatile uint8_t doing;   /* enum cpu_doing, for profile.c: CPU_INTERPRETS but where C code says otherwise */
+    struct profiler *profiler; /* NULL until somebody asks */
+    _Atomic pid_t tid;        /* of the thread that is or was in cpu_run; 0: none yet */
 
     uint16_t cc;           /* status flags as LAHF and SETO leave them, see interp/ops.h */
     uint64_t rip_mask;     /* RIP wraps at it: all ones in 64-bit code */
@@ -209,6 +212,12 @@ struct cpu {
     struct vec_ctx *vec;   /* interp/vec: thunk cache, host FPU image */
     struct code_cache *code;
 };
+
+/* ---- profile.c ---- */
+
+/* In cpu_run: this thread is the vCPU's. */
+void profile_thread(struct cpu *c);
+void profile_free(struct cpu *c);
 
 /* ---- raising (never return) ---- */
 

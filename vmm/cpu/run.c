@@ -133,6 +133,8 @@ static void sleep_until_woken(struct cpu *c)
 {
     int64_t start = clock_now_ns();
 
+    c->stats.halts += c->s.mp_state == X86_MP_HALTED;
+    c->doing = CPU_HALTED;
     leave_running(c->set);
     pthread_mutex_lock(&c->sleep_mutex);
     atomic_store(&c->sleeping, true);
@@ -141,6 +143,7 @@ static void sleep_until_woken(struct cpu *c)
     atomic_store(&c->sleeping, false);
     pthread_mutex_unlock(&c->sleep_mutex);
     enter_running(c->set);
+    c->doing = CPU_INTERPRETS;
     c->stats.halted_ns += (uint64_t)(clock_now_ns() - start);
 }
 
@@ -332,20 +335,16 @@ static bool execute(struct cpu *c, struct block **last)
     return true;
 }
 
-enum cpu_exit cpu_run(struct cpu *c)
+static enum cpu_exit run(struct cpu *c)
 {
     volatile enum cpu_exit exit = CPU_EXIT_KICK;
 
-    enter_running(c->set);
-    if (!deliver_loaded(c)) {
-        leave_running(c->set);
+    if (!deliver_loaded(c))
         return CPU_EXIT_SHUTDOWN;
-    }
     if (sigsetjmp(c->raise_env, 0)) {
-        if (!deliver_raised(c)) {
-            leave_running(c->set);
+        c->doing = CPU_INTERPRETS;
+        if (!deliver_raised(c))
             return CPU_EXIT_SHUTDOWN;
-        }
     }
     struct block *last = NULL;
     for (;;) {
@@ -371,6 +370,16 @@ enum cpu_exit cpu_run(struct cpu *c)
             break;
         }
     }
+    return exit;
+}
+
+enum cpu_exit cpu_run(struct cpu *c)
+{
+    profile_thread(c);
+    enter_running(c->set);
+    c->doing = CPU_INTERPRETS;
+    enum cpu_exit exit = run(c);
+    c->doing = CPU_STOPPED;
     leave_running(c->set);
     return exit;
 }

@@ -28,7 +28,10 @@ static uint64_t port_read(struct cpu *c, uint16_t port, unsigned size)
 
     debug_io(c, port, size);
     c->stats.pio++;
-    return cfg->io->pio_read(cfg->io_opaque, port, size);
+    c->doing = CPU_DEVICE;
+    uint64_t v = cfg->io->pio_read(cfg->io_opaque, port, size);
+    c->doing = CPU_INTERPRETS;
+    return v;
 }
 
 static void port_write(struct cpu *c, uint16_t port, uint64_t v, unsigned size)
@@ -37,7 +40,9 @@ static void port_write(struct cpu *c, uint16_t port, uint64_t v, unsigned size)
 
     debug_io(c, port, size);
     c->stats.pio++;
+    c->doing = CPU_DEVICE;
     cfg->io->pio_write(cfg->io_opaque, port, v, size);
+    c->doing = CPU_INTERPRETS;
 }
 
 /* E4-E7 have the port as an immediate byte, EC-EF in DX. */

@@ -168,23 +168,6 @@ void vm_cmd_system_reset(struct vm_proc *p, struct vm_req *r, const json_t *args
     vm_reply(r, NULL);
 }
 
-void vm_cmd_x_stats(struct vm_proc *p, struct vm_req *r, const json_t *args)
-{
-    json_t *cpus = json_array();
-    struct vm_stats st;
-
-    (void)args;
-    vm_get_stats(p->vm, &st);
-    for (unsigned i = 0; i < st.cpus && i < ARRAY_LEN(st.vcpu); i++)
-        json_array_append_new(cpus, json_pack("{sIsIsIsI}", "exits", (json_int_t)st.vcpu[i].exits, "instructions",
-                                              (json_int_t)st.vcpu[i].instructions, "interrupts",
-                                              (json_int_t)st.vcpu[i].interrupts, "fallback",
-                                              (json_int_t)st.vcpu[i].fallback));
-    vm_reply(r, json_pack("{sIsIsIsIso}", "uptime-ns", (json_int_t)st.uptime_ns, "cpu-ns", (json_int_t)st.cpu_ns,
-                          "disk-read-bytes", (json_int_t)st.disk_read_bytes, "disk-write-bytes",
-                          (json_int_t)st.disk_write_bytes, "vcpus", cpus));
-}
-
 void vm_cmd_x_serial(struct vm_proc *p, struct vm_req *r, const json_t *args)
 {
     json_int_t port = json_integer_value(json_object_get(args, "port"));

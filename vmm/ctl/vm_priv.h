@@ -30,7 +30,7 @@ struct vm_proc {
     struct vm_req *pausing; /* answered once the VM is paused */
     uint16_t pointer_x, pointer_y;
     uint32_t buttons;
-    bool started, ended;
+    bool started, ended, sampling;
 };
 
 /* Each frees the request. value is consumed; NULL: an empty object. */

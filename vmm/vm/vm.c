@@ -368,6 +368,28 @@ void vm_get_stats(struct vm *vm, struct vm_stats *out)
     machine_blk_stats(vm->machine, &out->disk_read_bytes, &out->disk_write_bytes);
 }
 
+bool vm_profile_start(struct vm *vm, unsigned period_us, struct err *e)
+{
+    struct cpu_profile ignored;
+
+    if (!vm->ops->profile_start) {
+        err_set(e, ERR_UNSUPPORTED, "%s does not tell what its vCPUs do", vm->ops->name);
+        return err_hint(e, "only the software CPU is sampled");
+    }
+    for (unsigned i = 0; i < vm->cpus; i++)
+        if (!vm->ops->profile_start(vm->accel, i, period_us, e)) {
+            while (i-- > 0)
+                vm->ops->profile_stop(vm->accel, i, &ignored);
+            return false;
+        }
+    return true;
+}
+
+void vm_profile_stop(struct vm *vm, unsigned index, struct cpu_profile *out)
+{
+    vm->ops->profile_stop(vm->accel, index, out);
+}
+
 /* ---- life ---- */
 
 static void guard_enter(void *opaque)

@@ -68,6 +68,10 @@ struct vm_stats {
     unsigned cpus;
 };
 void vm_get_stats(struct vm *vm, struct vm_stats *out);
+/* Looks at all vCPUs every period_us until vm_profile_stop, which is called for each of them. False with e where that
+ * is not possible; then nothing is to be stopped. */
+bool vm_profile_start(struct vm *vm, unsigned period_us, struct err *e);
+void vm_profile_stop(struct vm *vm, unsigned index, struct cpu_profile *out);
 
 /* ---- machine_pc.c: wiring only, called by vm.c ---- */
 

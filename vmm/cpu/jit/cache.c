@@ -277,14 +277,20 @@ static void kill_block(const struct jit *j, struct jit_block *b)
     divert(j, b, b->miss);
 }
 
+static void kill_overwritten(const struct jit *j, struct jit_block *b)
+{
+    kill_block(j, b);
+    j->cpu->stats.jit.overwritten++;
+}
+
 static void kill_page(struct jit *j, uint64_t page)
 {
     for (struct jit_block *b = *page_list(j, page); b; b = b->page_next)
         if (b->live && b->page == page)
-            kill_block(j, b);
+            kill_overwritten(j, b);
     for (struct jit_block *b = j->crossing; b; b = b->cross_next)
         if (b->live && b->page2 == page)
-            kill_block(j, b);
+            kill_overwritten(j, b);
 }
 
 static void handle_stale(struct cpu *c)
@@ -320,6 +326,7 @@ static bool revive(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
     memcpy(b->entry - j->rx + j->rw, b->entry_code, 5);
     memcpy(b->body - j->rx + j->rw, b->body_code, 5);
     b->live = true;
+    c->stats.jit.revived++;
     return true;
 }
 
@@ -342,7 +349,9 @@ void jit_flush(struct cpu *c)
     j->hot = j->start;
     j->cold = j->hot_end;
     j->arena_used = 0;
-    j->link_count = j->site_count = j->trap_count = 0;
+    c->stats.jit.flushes++;
+    c->stats.jit.evicted += j->block_count;
+    j->block_count = j->link_count = j->site_count = j->trap_count = 0;
     j->generation++;
     if (j->lookups - j->flushed_at < FLUSH_SOON && !c->set->tuning.evict) /* the working set does not fit: be choosy */
         j->heat_factor = MIN(j->heat_factor * 2, HEAT_FACTOR_MAX);
@@ -352,7 +361,6 @@ void jit_flush(struct cpu *c)
     if (!c->set->tuning.evict)
         memset(j->heat, 0, sizeof(j->heat));
     jit_tlb_flushed(c, true);
-    c->stats.code_flushes++;
 }
 
 static struct jit_block **bucket(struct jit *j, uint64_t rip, uint32_t mode)
@@ -428,15 +436,18 @@ static struct jit_block *add_block(struct cpu *c, const struct where *w)
     struct jit *j = c->jit;
     struct jit_block *b, **head;
 
+    c->doing = CPU_TRANSLATES;
     if (c->set->tuning.evict)
         jit_flush(c);
-    b = make_block(c, w);
+    b = j->block_count < JIT_BLOCKS ? make_block(c, w) : NULL;
     if (!b) {
         jit_flush(c);
         b = make_block(c, w);
     }
+    c->doing = CPU_INTERPRETS;
     if (!b)
         return NULL;
+    j->blocks[j->block_count++] = b;
     head = bucket(j, b->rip, b->mode);
     b->hash_next = *head;
     *head = b;
@@ -545,7 +556,7 @@ static struct jit_block *move_block(struct cpu *c, const struct where *w)
     b->hash_next = *head;
     *head = b;
     jit_add_twin(j, b);
-    c->stats.code_moves++;
+    c->stats.jit.moved++;
     return b;
 }
 
@@ -655,6 +666,14 @@ static bool verified(struct cpu *c, uint32_t *link)
     return verify_end(c, how) && !verify_failed(c);
 }
 
+static enum cpu_jit_exit exit_kind(uint32_t link)
+{
+    return link < LINK_FIRST          ? CPU_JIT_LINK
+           : link == LINK_INDIRECT  ? CPU_JIT_INDIRECT
+           : link == LINK_INTERPRET ? CPU_JIT_INTERPRET
+                                    : CPU_JIT_EVENT;
+}
+
 enum jit_result jit_run(struct cpu *c)
 {
     struct jit *j = c->jit;
@@ -678,6 +697,7 @@ enum jit_result jit_run(struct cpu *c)
         jit_trap_cpu = c;
         j->enter(c, code);
         link = c->hot.link;
+        c->stats.jit.exits[exit_kind(link)]++;
         if (c->verify && !verified(c, &link))
             return JIT_DIFFERS;
         if (link == LINK_NONE)
@@ -758,10 +778,11 @@ struct jit *jit_new(struct cpu *c, struct err *e)
     j->arena_size = size;
     pthread_mutex_init(&j->stale_mutex, NULL);
     j->arena = reserve(j->arena_size);
+    j->blocks = reserve(JIT_BLOCKS * sizeof(j->blocks[0]));
     j->links = reserve(JIT_LINKS * sizeof(j->links[0]));
     j->sites = reserve(JIT_SITES * sizeof(j->sites[0]));
     j->traps = reserve(JIT_TRAPS * sizeof(j->traps[0]));
-    if (!j->arena || !j->links || !j->sites || !j->traps)
+    if (!j->arena || !j->blocks || !j->links || !j->sites || !j->traps)
         err_errno(e, errno, "cannot allocate the translator's tables");
     else if (map_code(j, e) && jit_make_stubs(j)) {
         c->hot.page_select = PAGE_MASK;
@@ -776,6 +797,7 @@ struct jit *jit_new(struct cpu *c, struct err *e)
         for (unsigned m = 0; m < MMU_COUNT; m++)
             j->jumps_mode[m] = JIT_NO_MODE;
         jit_flush(c);
+        c->stats.jit.flushes = 0;
         jit_quiet(c);
         jit_tlb_resized(c);
         jit_trap_install();
@@ -806,6 +828,7 @@ void jit_free(struct cpu *c)
     release(j->rw, j->size);
     release(j->rx, j->size);
     release(j->arena, j->arena_size);
+    release(j->blocks, JIT_BLOCKS * sizeof(j->blocks[0]));
     release(j->links, JIT_LINKS * sizeof(j->links[0]));
     release(j->sites, JIT_SITES * sizeof(j->sites[0]));
     release(j->traps, JIT_TRAPS * sizeof(j->traps[0]));

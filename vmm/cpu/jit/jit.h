@@ -15,6 +15,12 @@ bool jit_supported(void);
 struct jit *jit_new(struct cpu *c, struct err *e);
 void jit_free(struct cpu *c);
 
+/* Any thread; see cpu_get_stats. out has what the vCPU counted. */
+void jit_get_stats(const struct cpu *c, struct cpu_jit_stats *out);
+/* For a signal handler on the vCPU's thread: whether that host address is translated code, and the block there; its
+ * instructions are 0 between blocks. */
+bool jit_locate(const struct cpu *c, uintptr_t host, struct cpu_hot *out);
+
 enum jit_result {
     JIT_COLD,     /* nothing is translated for this RIP and mode: the interpreter's turn, for a block */
     JIT_AGAIN,    /* RIP is where to go on; events may be pending */

@@ -55,7 +55,7 @@ struct jit_block {
     struct code_page *at, *at2;
     uint64_t rip, page, page2; /* page2: UINT64_MAX, or the page in which its only instruction ends */
     uint32_t mode;
-    uint16_t len;
+    uint16_t len, insn_count;
     bool global;               /* the pages are */
     bool peeked;               /* depends on code of its page that is not in it */
     bool alone;                /* without groups: they failed too often */
@@ -163,6 +163,8 @@ struct jit {
     uint32_t lookups, flushed_at;
     uint32_t heat_factor;
 
+    struct jit_block **blocks; /* all of them; hot and cold code lie in this order, by rising address */
+    uint32_t block_count;
     struct jit_link *links;
     struct jit_site *sites;
     struct jit_trap *traps;
@@ -191,6 +193,7 @@ struct jit {
     struct tr_insn peeked;           /* an instruction behind it */
 };
 
+#define JIT_BLOCKS (1u << 20)
 #define JIT_LINKS  (1u << 20)
 #define JIT_SITES  (1u << 21)
 #define JIT_TRAPS  (1u << 21)
@@ -252,6 +255,11 @@ void jit_leave_twins(struct jit *j, const struct jit_block *b);
 struct jit_block *jit_find_twin(const struct jit *j, uint64_t rip, uint64_t page, uint32_t mode);
 /* Turns it, which no table leads to, into the block for rip, in the page of that name. Its entry is the caller's. */
 void jit_move(struct jit *j, struct jit_block *b, uint64_t rip, struct code_page *at);
+
+/* ---- look.c ---- */
+
+/* The block that has that host address, or NULL. */
+const struct jit_block *jit_block_at(const struct jit *j, const void *host);
 
 /* ---- the translator's state ---- */
 

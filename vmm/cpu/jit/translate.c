@@ -383,6 +383,11 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
     b->link_count = (uint16_t)(j->link_count - b->first_link);
     b->site_count = (uint16_t)(j->site_count - b->first_site);
     b->trap_count = (uint16_t)(j->trap_count - b->first_trap);
+    b->insn_count = (uint16_t)t.count;
+    c->stats.jit.blocks++;
+    c->stats.jit.instructions += t.count;
+    c->stats.jit.guest_bytes += b->len;
+    c->stats.jit.host_bytes += b->hot_size + b->cold_size;
     j->hot = (size_t)(t.hot.p - j->rw);
     j->cold = (size_t)(t.cold.p - j->rw);
     return true;

@@ -54,21 +54,17 @@ static void report(int sig, const ucontext_t *uc)
     struct cpu *c = jit_trap_cpu;
     const struct jit *j = c ? c->jit : NULL;
     uint64_t rip = (uint64_t)uc->uc_mcontext.gregs[HOST_RIP];
-    const struct jit_block *best = NULL;
 
     if (!j || rip - (uintptr_t)j->rx >= j->size)
         return;
-    for (unsigned n = 0; n < ARRAY_LEN(j->hash); n++)
-        for (const struct jit_block *b = j->hash[n]; b; b = b->hash_next)
-            if ((uintptr_t)b->entry <= rip && (!best || b->entry > best->entry))
-                best = b;
+    const struct jit_block *b = jit_block_at(j, (const void *)(uintptr_t)rip);
     dprintf(2, "signal %d in translated code at %+lld\n", sig, (long long)(rip - (uintptr_t)j->rx));
-    if (!best)
+    if (!b)
         return;
-    dprintf(2, "block at %#llx, host code %+lld, guest code:", (unsigned long long)best->rip,
-            (long long)(rip - (uintptr_t)best->body));
-    for (unsigned n = 0; n < best->len; n++)
-        dprintf(2, " %02x", best->bytes[n]);
+    dprintf(2, "block at %#llx, host code %+lld, guest code:", (unsigned long long)b->rip,
+            (long long)(rip - (uintptr_t)b->body));
+    for (unsigned n = 0; n < b->len; n++)
+        dprintf(2, " %02x", b->bytes[n]);
     dprintf(2, "\n");
 }
 

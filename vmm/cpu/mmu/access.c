@@ -25,7 +25,10 @@ uint64_t mmu_io_read(struct cpu *c, uint64_t gpa, unsigned size)
         return lapic_mmio_read(c->lapic, offset & ~3u) >> (8 * (offset & 3));
     }
     c->stats.mmio++;
-    return cfg->io->mmio_read(cfg->io_opaque, gpa, size);
+    c->doing = CPU_DEVICE;
+    uint64_t v = cfg->io->mmio_read(cfg->io_opaque, gpa, size);
+    c->doing = CPU_INTERPRETS;
+    return v;
 }
 
 static void io_write(struct cpu *c, uint64_t gpa, uint64_t value, unsigned size)
@@ -39,7 +42,9 @@ static void io_write(struct cpu *c, uint64_t gpa, uint64_t value, unsigned size)
         return;
     }
     c->stats.mmio++;
+    c->doing = CPU_DEVICE;
     cfg->io->mmio_write(cfg->io_opaque, gpa, value, size);
+    c->doing = CPU_INTERPRETS;
 }
 
 /* Devices are asked in naturally sized pieces. */

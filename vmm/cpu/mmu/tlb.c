@@ -84,12 +84,14 @@ void tlb_flush_all(struct cpu *c)
     empty(c);
     maybe_shrink(c);
     c->tlb_epoch++;
+    c->stats.tlb_flushes++;
     jit_tlb_flushed(c, true);
 }
 
 void tlb_flush_nonglobal(struct cpu *c)
 {
     c->tlb_epoch++;
+    c->stats.tlb_flushes++;
     forget_stack(c);
     for (unsigned m = 0; m < MMU_COUNT; m++) {
         struct tlb_local *l = &c->mmu_state->local[m];
