@@ -59,6 +59,8 @@ enum tr_flow_kind tr_flow_kind(const struct tr *t, const struct tr_insn *in)
     const struct insn *i = &in->i;
     bool full = i->opsize == word(t);
 
+    if (in->uncertain)
+        return FLOW_NONE;
     if (i->exec == op_nop || i->exec == op_fence)
         return FLOW_STAYS;
     if (is_conditional(in->z.mnemonic) && is_jcc(i))

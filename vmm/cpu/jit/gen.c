@@ -148,8 +148,8 @@ bool tr_generic_ok(const struct tr *t, const struct tr_insn *in)
     const struct insn *i = &in->i;
     unsigned high = 0, high_written = 0;
 
-    if (i->exec == op_ud || i->exec == op_mov_from_sreg || i->exec == op_mov_to_sreg || i->exec == op_mov_from_cr ||
-        i->exec == op_mov_to_cr || i->exec == op_mov_from_dr || i->exec == op_mov_to_dr)
+    if (in->uncertain || i->exec == op_ud || i->exec == op_mov_from_sreg || i->exec == op_mov_to_sreg ||
+        i->exec == op_mov_from_cr || i->exec == op_mov_to_cr || i->exec == op_mov_from_dr || i->exec == op_mov_to_dr)
         return false;
     if (!unit_enabled(t, in, unit_of(in)))
         return false;

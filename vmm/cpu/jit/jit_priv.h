@@ -138,6 +138,7 @@ struct tr_insn {
     uint64_t rip;
     uint8_t flags_in; /* status flags (X86_* bits folded, see flow.c) that are live before it */
     bool ends;
+    bool uncertain; /* reads flags that the block left undefined: the interpreter's, when verify.c compares */
 };
 
 struct jit {

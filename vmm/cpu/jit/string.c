@@ -41,7 +41,7 @@ bool tr_string_ok(const struct tr *t, const struct tr_insn *in)
     const struct insn *i = &in->i;
     enum string_op op = op_of(i);
 
-    if (op == STRING_NONE || (t->mode & JM_DF) || i->addrsize != (t->code64 ? 8 : 4))
+    if (op == STRING_NONE || in->uncertain || (t->mode & JM_DF) || i->addrsize != (t->code64 ? 8 : 4))
         return false;
     if (i->seg >= X86_FS || (i->seg == X86_CS && !t->code64))
         return false;

@@ -37,6 +37,8 @@ bool tr_sys_ok(const struct tr *t, const struct tr_insn *in)
 {
     const struct insn *i = &in->i;
 
+    if (in->uncertain)
+        return false;
     if (i->exec == op_cli)
         return t->mode & JM_KERNEL;
     if (i->exec == op_sti)

@@ -96,6 +96,30 @@ static uint8_t live_at_end(struct tr *t, const uint8_t *host)
     return flags_read_at(t, next, host - (t->block->rip & ~PAGE_MASK));
 }
 
+static uint8_t defined_by(const ZydisAccessedFlags *f)
+{
+    return jit_fold((f->modified | f->set_0 | f->set_1) & ~f->undefined);
+}
+
+/* For verify.c: where undefined flags are looked at, which the two need not agree on. The interpreter gets such an
+ * instruction to itself. */
+static void find_uncertain(struct tr *t)
+{
+    uint8_t undefined = 0;
+
+    for (unsigned n = 0; n < t->count; n++) {
+        struct tr_insn *in = &t->j->insns[n];
+        const ZydisAccessedFlags *f = in->z.cpu_flags;
+        uint8_t reads = in->i.exec == op_pushf ? JIT_FLAGS : f ? jit_fold(f->tested) : 0;
+
+        in->uncertain = reads & undefined;
+        if (!is_native(t, in))
+            undefined = 0; /* executed once */
+        else if (f)
+            undefined = (uint8_t)((undefined & ~defined_by(f)) | jit_fold(f->undefined));
+    }
+}
+
 /* flags_in of every instruction, from the end. */
 static void find_live_flags(struct tr *t, const uint8_t *host)
 {
@@ -140,7 +164,7 @@ static void decode(struct tr *t, struct jit_block *b, const uint8_t *host, const
         if (r == DECODE_MORE)
             break;
         in->rip = rip + at;
-        in->ends = false;
+        in->ends = in->uncertain = false;
         in->ends = (r == DECODE_END || in->i.exec == op_cld || in->i.exec == op_std) && /* DF is part of the mode */
                    tr_flow_kind(t, in) != FLOW_BRANCH && !tr_sys_ok(t, in);
         if (after_sti && !tr_may_follow_sti(t, in)) {
@@ -307,7 +331,7 @@ static bool take_notes(struct tr *t, struct jit_block *b)
                                      .repeats = tr_string_ok(t, in) && tr_string_keeps_flags(in),
                                      .branch = flow == FLOW_BRANCH};
         if (notes[n].native && f) {
-            notes[n].defines = jit_fold((f->modified | f->set_0 | f->set_1) & ~f->undefined);
+            notes[n].defines = defined_by(f);
             notes[n].undefines = jit_fold(f->undefined);
         }
     }
@@ -365,6 +389,8 @@ bool jit_translate(struct cpu *c, struct jit_block *b, const uint8_t *host, cons
         return false;
     for (unsigned n = 0, at = 0; n < t.count; at += j->insns[n++].i.len)
         memcpy(b->bytes + at, j->insns[n].i.bytes, j->insns[n].i.len);
+    if (c->verify)
+        find_uncertain(&t);
     find_live_flags(&t, host);
     tr_find_groups(&t);
     if (c->verify && !take_notes(&t, b))

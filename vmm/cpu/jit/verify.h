@@ -14,7 +14,7 @@
  * Not compared:
  * - What a translation leaves to the interpreter's handlers: RDTSC, CPUID, port and device accesses, system
  *   instructions; and the delivery of interrupts and exceptions. These are done once, between segments.
- * - Flags that an instruction leaves undefined, until one defines them.
+ * - Flags that an instruction leaves undefined, until one defines them; nor what looks at them all the same.
  * - A store of the translation to wrong bytes of a page that the segment stores to.
  * - How blocks follow each other: they are not chained, and the jump cache holds at most where the segment leads.
  * - Accessed and dirty bits, and the order of stores within a segment.
