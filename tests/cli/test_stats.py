@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""vmdeck stats: counters of a running VM, and where its vCPU spends its time."""
+"""vmdeck stats: counters of a running VM, and where its vCPU spends its time; and the map for perf."""
 import json
 import os
 import sys
@@ -63,6 +63,27 @@ def refused(home):
             raise Failure("status %d: %s" % (p.returncode, p.stderr))
 
 
+def perf_map(home):
+    home.env["VMDECK_CPU"] = "perfmap"
+    home.vmdeck("start", "one")
+    del home.env["VMDECK_CPU"]
+    with case("a map for perf names translated code"), Control(home, "one") as c:
+        path = "/tmp/perf-%d.map" % c.call("x-info")["pids"]["vm"]
+        hot = c.call("x-stats", sample_ms=1000)["vcpus"][0]["profile"]["hot"][0]["address"]
+        with open(path, encoding="ascii") as f:
+            lines = [line.split() for line in f]
+        os.unlink(path)
+        names = {name: (int(start, 16), int(size, 16)) for start, size, name in lines}
+        if "vmdeck_stubs" not in names or "guest_kernel_%s" % hot not in names:
+            raise Failure("no %s among %d lines" % (hot, len(lines)))
+        ends = 0
+        for start, size in sorted(names.values()):
+            if start < ends:
+                raise Failure("two blocks at 0x%x" % start)
+            ends = start + size
+    home.vmdeck("kill", "-y", "one")
+
+
 def main():
     with Home() as home:
         counting_guest(home.path("counter"))
@@ -72,6 +93,7 @@ def main():
         counters(home)
         profile(home)
         refused(home)
+        perf_map(home)
 
 
 main()

@@ -29,6 +29,7 @@ struct accel_cfg {
     unsigned cpus;
     enum cpu_model model;
     bool verify; /* software: cpu_tuning.verify */
+    int perf_map; /* software: cpu_tuning.perf_map_fd; stays the caller's */
     int kvm_fd; /* /dev/kvm opened by the supervisor, -1 for software; becomes the accelerator's */
 };
 

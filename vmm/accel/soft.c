@@ -17,6 +17,7 @@ static struct accel *soft_create(const struct accel_cfg *cfg, struct err *e)
     struct cpu_tuning tuning = cpu_tuning_default(cfg->cpus);
 
     tuning.verify |= cfg->verify;
+    tuning.perf_map_fd = cfg->perf_map;
     s->accel.ops = &accel_soft;
     s->set = cpu_set_new(&(struct cpu_set_cfg){.mem = bus_mem(cfg->bus),
                                                .clock = cfg->clock,

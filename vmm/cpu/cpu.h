@@ -48,13 +48,16 @@ struct cpu_tuning {
     unsigned heat;       /* executions by the interpreter before a block is translated, from 1 */
     bool verify;         /* compare every translated block with the interpreter; one vCPU only */
     char wrong[16];      /* a mnemonic that the translator leaves out, for tests of verify; empty: none */
+    bool perf_map;       /* tell perf which guest address each translation is of */
+    int perf_map_fd;     /* of the file, /tmp/perf-PID.map; 0: none */
     bool evict;          /* throw all translations away whenever one is made */
     size_t code_memory;  /* bytes of translated code for each vCPU */
     unsigned tlb_min, tlb_max; /* slots of each TLB array, powers of two */
 };
 
 /* The defaults for that many vCPUs, changed by the environment variable VMDECK_CPU, a list of
- * interpret, verify, wrong=MNEMONIC, evict, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is ignored. */
+ * interpret, verify, wrong=MNEMONIC, perfmap, evict, heat=N, code=BYTES and tlb=SLOTS. What it says wrongly is
+ * ignored. */
 struct cpu_tuning cpu_tuning_default(unsigned vcpus);
 
 struct cpu_set_cfg {

@@ -25,6 +25,8 @@ static void apply(struct cpu_tuning *t, const char *key, const char *text)
         t->verify = true;
     else if (strcmp(key, "wrong") == 0)
         snprintf(t->wrong, sizeof(t->wrong), "%s", text);
+    else if (strcmp(key, "perfmap") == 0)
+        t->perf_map = true;
     else if (strcmp(key, "evict") == 0)
         t->evict = true;
     else if (strcmp(key, "heat") == 0 && value >= 1 && value <= 100)

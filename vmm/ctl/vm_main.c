@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The vm process: gets its configuration and every descriptor from the supervisor, runs the VM until its end. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +43,23 @@ static void get_fds(const struct spawn_args *args, struct vm_fds *f)
     get_indexed(args, "module", f->modules, CONF_MODULES);
     get_indexed(args, "serial-in", f->serial_in, 2);
     get_indexed(args, "serial-out", f->serial_out, 2);
+}
+
+/* The one file that this process opens itself, for only here its name is known; asked for by VMDECK_CPU=perfmap. Whoever
+ * runs perf on us must be its owner. */
+static int open_perf_map(void)
+{
+    char path[40];
+    int fd;
+
+    if (!cpu_tuning_default(1).perf_map)
+        return -1;
+    snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+    unlink(path); /* of an earlier process with our number */
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        log_warn("vm", "cannot make %s: %s", path, strerror(errno));
+    return fd;
 }
 
 static bool get_config(const struct spawn_args *args, struct vm_config *cfg, struct err *e)
@@ -127,6 +145,7 @@ static bool start(struct vm_proc *p, const struct spawn_args *args, struct err *
     if (!get_config(args, &p->cfg, e))
         return false;
     get_fds(args, &fds);
+    fds.perf_map = open_perf_map();
     p->loop = loop_new(e);
     if (!p->loop)
         return false;

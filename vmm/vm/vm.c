@@ -451,6 +451,7 @@ struct vm *vm_new(const struct vm_config *cfg, const struct vm_fds *fds,
                                                   .cpus = vm->cpus,
                                                   .model = model,
                                                   .verify = cfg->cpu_verify,
+                                                  .perf_map = MAX(vm->fds.perf_map, 0),
                                                   .kvm_fd = vm->fds.kvm},
                               e);
     vm->fds.kvm = -1;

@@ -25,6 +25,7 @@ struct vm_fds {
     int kernel, initrd, modules[CONF_MODULES];
     int bios, vgabios;
     int serial_in[2], serial_out[2]; /* stdio or file; -1: console multiplexer only */
+    int perf_map;                    /* software CPU: the file for perf that describes translated code */
     int debugcon;                    /* where port 0xe9/0x402 bytes go (log), -1: dropped */
 };
 

@@ -349,6 +349,7 @@ void jit_flush(struct cpu *c)
     j->hot = j->start;
     j->cold = j->hot_end;
     j->arena_used = 0;
+    jit_map_flush(j);
     c->stats.jit.flushes++;
     c->stats.jit.evicted += j->block_count;
     j->block_count = j->link_count = j->site_count = j->trap_count = 0;
@@ -448,6 +449,7 @@ static struct jit_block *add_block(struct cpu *c, const struct where *w)
     if (!b)
         return NULL;
     j->blocks[j->block_count++] = b;
+    jit_map_block(j, b);
     head = bucket(j, b->rip, b->mode);
     b->hash_next = *head;
     *head = b;
@@ -542,7 +544,8 @@ static void forget_place(struct cpu *c, const struct jit_block *b)
 static struct jit_block *move_block(struct cpu *c, const struct where *w)
 {
     struct jit *j = c->jit;
-    struct jit_block *b = jit_find_twin(j, w->rip, w->page, w->mode), **head;
+    const bool may = !c->set->tuning.perf_map; /* which gives each block one name */
+    struct jit_block *b = may ? jit_find_twin(j, w->rip, w->page, w->mode) : NULL, **head;
     struct code_page *at = b && !w->second ? code_page(j, w->rip & PAGE_MASK, w->page, w->mode & JM_USER, w->global) : NULL;
 
     if (!at)

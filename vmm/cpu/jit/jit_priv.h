@@ -261,6 +261,9 @@ void jit_move(struct jit *j, struct jit_block *b, uint64_t rip, struct code_page
 
 /* The block that has that host address, or NULL. */
 const struct jit_block *jit_block_at(const struct jit *j, const void *host);
+/* With cpu_tuning.perf_map: a new block, NULL for the stubs; all blocks are gone. */
+void jit_map_block(const struct jit *j, const struct jit_block *b);
+void jit_map_flush(const struct jit *j);
 
 /* ---- the translator's state ---- */
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Translated code seen from outside: which block a host address belongs to, and how much there is. */
+/* Translated code seen from outside: which block a host address belongs to, how much there is, and perf's map. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "vmm/cpu/jit/jit_priv.h"
 
 /* The last block whose hot or cold code begins at or before host. */
@@ -53,4 +56,48 @@ void jit_get_stats(const struct cpu *c, struct cpu_jit_stats *out)
     out->blocks_now = j->block_count;
     out->code_used = j->hot + (j->cold - j->hot_end);
     out->code_size = j->size;
+}
+
+/* ---- perf's map: lines of address, size and name ---- */
+
+static int map_fd(const struct jit *j)
+{
+    const struct cpu_tuning *t = &j->cpu->set->tuning;
+
+    return t->perf_map ? t->perf_map_fd : 0;
+}
+
+static void map_line(int fd, const void *host, size_t size, const struct jit_block *b, const char *suffix)
+{
+    if (b)
+        dprintf(fd, "%lx %zx guest_%s_0x%llx%s\n", (unsigned long)(uintptr_t)host, size,
+                b->mode & JM_USER ? "user" : "kernel", (unsigned long long)b->rip, suffix);
+    else
+        dprintf(fd, "%lx %zx vmdeck_stubs\n", (unsigned long)(uintptr_t)host, size);
+}
+
+void jit_map_block(const struct jit *j, const struct jit_block *b)
+{
+    int fd = map_fd(j);
+
+    if (fd <= 0)
+        return;
+    if (!b) {
+        map_line(fd, j->rx, j->start, NULL, "");
+        return;
+    }
+    map_line(fd, b->entry, b->hot_size, b, "");
+    map_line(fd, b->cold, b->cold_size, b, "_cold");
+}
+
+/* Only a lone vCPU can take back what it has written; of several, what is wrong stays in the file. */
+void jit_map_flush(const struct jit *j)
+{
+    int fd = map_fd(j);
+
+    if (fd <= 0)
+        return;
+    if (j->cpu->set->cfg.count == 1 && ftruncate(fd, 0) < 0)
+        return;
+    jit_map_block(j, NULL);
 }
