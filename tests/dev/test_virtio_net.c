@@ -12,6 +12,9 @@
 #define HDR 12
 #define BUF 0x200000u
 
+#define F_CSUM      (UINT64_C(1) << 0)
+#define F_MRG_RXBUF (UINT64_C(1) << 15)
+
 struct fixture {
     struct devtest t;
     struct loop *loop;
@@ -80,6 +83,7 @@ static void configuration(void **state)
     for (unsigned i = 0; i < 6; i++)
         assert_int_equal(dt_read(&f->t, f->d.config + i, 1), mac[i]);
     assert_int_equal(dt_read(&f->t, f->d.config + 6, 2), 1); /* link up */
+    assert_int_equal(dt_read(&f->t, f->d.config + 10, 2), NET_MTU);
 }
 
 static void frames_out(void **state)
@@ -142,6 +146,68 @@ static void frames_in(void **state)
     assert_true(mem_read(f->t.mem, BUF + 0x1000, got, 32));
     assert_int_equal(got[31], 0x77);
     assert_int_equal(dt_read(&f->t, f->d.isr, 1), 1);
+}
+
+/* A frame in as many buffers as it needs; the driver sees none of them before all are there. */
+static void frames_in_several_buffers(void **state)
+{
+    struct fixture *f = *state;
+    const struct vd_seg seg[] = {
+        {BUF, 100, true}, {BUF + 0x1000, 100, true}, {BUF + 0x2000, 100, true}};
+    uint32_t head, len;
+    uint8_t got[12];
+
+    vd_start(&f->d, F_MRG_RXBUF, 2);
+    vd_chain(&f->d, RX, 0, &seg[0], 1);
+    vd_chain(&f->d, RX, 1, &seg[1], 1);
+    send_to_guest(f, 0x77, 250);
+    settle(f);
+    assert_false(vd_used(&f->d, RX, &head, &len));
+    vd_chain(&f->d, RX, 2, &seg[2], 1);
+    vd_kick(&f->d, RX);
+    settle(f);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(vd_used(&f->d, RX, &head, &len));
+        assert_int_equal(head, i);
+        assert_int_equal(len, i < 2 ? 100 : 62);
+    }
+    assert_true(mem_read(f->t.mem, BUF, got, sizeof(got)));
+    assert_int_equal(ld_le16(got + 10), 3);
+    assert_true(mem_read(f->t.mem, BUF + 0x2000 + 61, got, 1));
+    assert_int_equal(got[0], 0x77);
+}
+
+/* What a checksum of the driver's choice asks for is done inside the frame or the frame is dropped.
+ */
+static void checksums_are_completed(void **state)
+{
+    struct fixture *f = *state;
+    const struct vd_seg seg = {BUF, HDR + 60, false};
+    static const struct {
+        uint16_t start, offset;
+        bool good;
+    } cases[] = {
+        {34, 16, true}, {0, 58, true}, {34, 25, false}, {61, 0, false}, {65535, 65535, false}};
+    uint8_t frame[HDR + 60] = {1}, got[64];
+    uint32_t head, len;
+
+    vd_start(&f->d, F_CSUM, 2);
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        st_le16(frame + 6, cases[i].start);
+        st_le16(frame + 8, cases[i].offset);
+        frame[HDR + 40] = 0x12;
+        frame[HDR + 43] = 0x34;
+        assert_true(mem_write(f->t.mem, BUF, frame, sizeof(frame)));
+        vd_chain(&f->d, TX, (uint16_t)i, &seg, 1);
+        vd_kick(&f->d, TX);
+        assert_true(vd_used(&f->d, TX, &head, &len));
+        assert_int_equal(frame_from_guest(f, got, sizeof(got)), cases[i].good ? 60 : -1);
+        if (cases[i].good) {
+            uint8_t *sum = got + cases[i].start + cases[i].offset;
+            assert_int_equal(sum[0] << 8 | sum[1], 0xffff - 0x1234);
+        }
+    }
+    assert_false(vd_broken(&f->d));
 }
 
 /* Without a buffer the frame waits, and what follows waits in the socket. */
@@ -279,6 +345,8 @@ int main(void)
         T(frames_out),
         T(odd_frames_out),
         T(frames_in),
+        T(frames_in_several_buffers),
+        T(checksums_are_completed),
         T(frames_wait_for_buffers),
         T(a_small_buffer_drops_the_frame),
         T(no_driver_no_frames),

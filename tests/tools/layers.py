@@ -20,7 +20,7 @@ LAYERS = {
     "vmm/sandbox": BASE,
     "vmm/bus": BASE + ["vmm/mem/", "vmm/state/"],
     "vmm/cpu": BASE + ["vmm/mem/", "vmm/state/"],
-    "vmm/dev": BASE + ["vmm/mem/", "vmm/state/", "vmm/bus/", "vmm/block/blk.h", "vmm/net/netdev.h",
+    "vmm/dev": BASE + ["vmm/mem/", "vmm/state/", "vmm/bus/", "vmm/block/blk.h", "vmm/net/netdev.h", "vmm/net/frame.h",
                        "vmm/chr/chr.h", "display/surface.h", "display/input.h"],
     "vmm/accel": BASE + ["vmm/mem/", "vmm/state/", "vmm/bus/", "vmm/cpu/"],
     "vmm/fw": BASE + ["vmm/mem/", "vmm/state/", "vmm/bus/", "vmm/dev/", "vmm/cpu/x86.h"],

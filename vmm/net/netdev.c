@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 
 #include "vmm/base/alloc.h"
+#include "vmm/base/bits.h"
 #include "vmm/base/fd.h"
+#include "vmm/net/frame.h"
 
 #define RX_BUDGET 64 /* frames a wake-up */
 
@@ -19,9 +21,26 @@ struct netdev {
     netdev_rx_fn *rx;
     void *opaque;
     size_t held; /* length of the frame in buf that the device did not take; 0: none */
+    size_t mtu;
+    size_t at; /* where the next fragment of that frame begins */
     uint64_t dropped;
-    uint8_t buf[NET_FRAME_MAX];
+    uint8_t buf[NET_FRAME_MAX], fragment[NET_ETHERNET + NET_MTU];
 };
+
+/* False: the device has no room for the rest. */
+static bool deliver(struct netdev *nd)
+{
+    if (!net_needs_fragments(nd->buf, nd->held, nd->mtu))
+        return nd->rx(nd->opaque, nd->buf, nd->held);
+    do {
+        size_t at = nd->at, n = net_fragment(nd->buf, nd->held, nd->mtu, &at, nd->fragment);
+
+        if (!nd->rx(nd->opaque, nd->fragment, n))
+            return false;
+        nd->at = at;
+    } while (nd->at);
+    return true;
+}
 
 static void pump(struct netdev *nd)
 {
@@ -38,7 +57,7 @@ static void pump(struct netdev *nd)
             }
             nd->held = (size_t)n;
         }
-        if (!nd->rx(nd->opaque, nd->buf, nd->held)) {
+        if (!deliver(nd)) {
             if (nd->watch)
                 loop_watch_set(nd->watch, 0); /* until netdev_resume */
             return;
@@ -68,6 +87,7 @@ struct netdev *netdev_open(int sock, struct loop *loop)
 
     nd->sock = sock;
     nd->loop = loop;
+    nd->mtu = NET_MTU_PLAIN;
     nd->again = loop_event_new(loop, resume, nd);
     return nd;
 }
@@ -99,6 +119,12 @@ void netdev_resume(struct netdev *nd)
 {
     if (nd->held)
         loop_event_signal(nd->again);
+}
+
+void netdev_set_mtu(struct netdev *nd, size_t mtu)
+{
+    nd->mtu = MIN(mtu, NET_MTU);
+    nd->at = 0; /* a frame that was half delivered begins again */
 }
 
 void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt)

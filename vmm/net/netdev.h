@@ -12,6 +12,10 @@
 #include "vmm/base/loop.h"
 
 #define NET_FRAME_MAX 65550
+#define NET_MTU                                                                                    \
+    16384u /* what the user-mode network takes and sends: an eighth of the frames of an Ethernet's \
+            */
+#define NET_MTU_PLAIN 1500u
 
 struct netdev;
 /* A frame arrived (loop thread, guard held). Return false when the device has no buffer: the back
@@ -23,6 +27,8 @@ struct netdev *netdev_open(int sock, struct loop *loop);
 void netdev_close(struct netdev *nd);
 void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque);
 void netdev_resume(struct netdev *nd);
+/* From now on longer IPv4 packets come in fragments. NET_MTU_PLAIN at first. Machine lock. */
+void netdev_set_mtu(struct netdev *nd, size_t mtu);
 /* Drops the frame (and counts) when the socket is full. Any size to NET_FRAME_MAX. */
 void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt);
 

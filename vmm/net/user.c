@@ -23,8 +23,7 @@
 
 #define POLL_MAX_MS 1000
 #define RX_BUDGET   64
-#define MTU         1500
-#define FRAME_MAX   (MTU + 18) /* Ethernet header with a VLAN tag */
+#define FRAME_MAX   (NET_MTU + 18) /* Ethernet header with a VLAN tag */
 
 struct user {
     int sock;
@@ -225,8 +224,8 @@ static SlirpConfig config(const struct net_user_cfg *cfg)
         .vhostname = cfg->hostname[0] ? cfg->hostname : NULL,
         .vdhcp_start = {htonl(0x0a00020f)},
         .vnameserver = {htonl(0x0a000203)},
-        .if_mtu = MTU,
-        .if_mru = MTU,
+        .if_mtu = NET_MTU,
+        .if_mru = NET_MTU,
     };
 
     return c;

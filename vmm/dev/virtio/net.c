@@ -1,20 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-net (VIRTIO 1.1 5.1): one pair of queues, MAC address and link status, no offloads: a
- * frame is a buffer. */
+/* virtio-net (VIRTIO 1.1 5.1): one pair of queues, MAC address, link status, a large MTU, frames in
+ * several receive buffers, checksums of sent frames. Segmentation is not offered: with such an MTU
+ * there is little to segment. */
 #include <stdio.h>
 #include <string.h>
 
 #include "vmm/dev/virtio/virtio.h"
+#include "vmm/net/frame.h"
 #include "vmm/net/netdev.h"
 
-#define F_MAC    (UINT64_C(1) << 5)
-#define F_STATUS (UINT64_C(1) << 16)
+#define F_CSUM       (UINT64_C(1) << 0)
+#define F_GUEST_CSUM (UINT64_C(1) << 1)
+#define F_MTU        (UINT64_C(1) << 3)
+#define F_MAC        (UINT64_C(1) << 5)
+#define F_MRG_RXBUF  (UINT64_C(1) << 15)
+#define F_STATUS     (UINT64_C(1) << 16)
 
 #define RX 0
 #define TX 1
 
 #define HEADER_SIZE 12 /* with num_buffers, as VERSION_1 has it always */
-#define CONFIG_SIZE 8
+#define H_NEEDS_CSUM  1u
+#define H_DATA_VALID  2u
+#define H_CSUM_START  6
+#define H_CSUM_OFFSET 8
+#define H_NUM_BUFFERS 10
+#define CONFIG_SIZE   12
 #define TX_BUDGET   256
 
 struct virtio_net {
@@ -23,7 +34,8 @@ struct virtio_net {
     struct netdev *netdev;
     char *mac_text;
     uint8_t mac[6];
-    struct virtio_chain chain; /* of the frame at hand */
+    struct virtio_chain first, chain; /* of the frame at hand */
+    uint8_t frame[NET_FRAME_MAX];     /* that needs a checksum */
 };
 
 static struct virtio_net *of(struct virtio *v)
@@ -37,29 +49,97 @@ static uint32_t config_read(struct virtio *v, unsigned offset, unsigned size)
 
     memcpy(c, of(v)->mac, 6);
     st_le16(c + 6, of(v)->netdev ? 1 : 0); /* link up */
+    st_le16(c + 8, 1);                     /* pairs of queues */
+    st_le16(c + 10, NET_MTU);
     return (uint32_t)ld_le(c + offset, size);
+}
+
+static void take_back(struct virtio_net *n, unsigned chains)
+{
+    while (chains-- > 0)
+        virtio_unpop(&n->v, RX);
+}
+
+/* Checksums of TCP come from the network process and over a socket that loses nothing. */
+static void put_header(struct virtio_net *n, const uint8_t *frame, size_t len, unsigned buffers)
+{
+    uint8_t header[HEADER_SIZE] = {0};
+
+    if (virtio_has_feature(&n->v, F_GUEST_CSUM) && net_is_tcp4(frame, len))
+        header[0] = H_DATA_VALID;
+    st_le16(header + H_NUM_BUFFERS, (uint16_t)buffers);
+    virtio_write_in(&n->first, 0, header, HEADER_SIZE);
 }
 
 static bool receive(void *opaque, const uint8_t *frame, size_t len)
 {
     struct virtio_net *n = opaque;
-    uint8_t header[HEADER_SIZE] = {0};
+    bool several = virtio_has_feature(&n->v, F_MRG_RXBUF);
+    unsigned count = 0;
 
     if (!virtio_running(&n->v) || !n->v.s.q[RX].enabled)
         return true; /* nobody listens: the frame is lost, as on a wire */
-    if (!virtio_pop(&n->v, RX, &n->chain))
-        return !virtio_running(&n->v);
-    if (n->chain.in_len < HEADER_SIZE + len) {
-        log_guest(n->dev.id, "frame of %zu bytes dropped: receive buffer too small", len);
-        virtio_unpop(&n->v, RX);
-        return true;
+    for (size_t done = 0; done < len; count++) {
+        struct virtio_chain *c = count ? &n->chain : &n->first;
+        size_t front = count ? 0 : HEADER_SIZE;
+        bool full = count == n->v.s.q[RX].size; /* all the buffers there can be */
+
+        if (!full && !virtio_pop(&n->v, RX, c)) {
+            take_back(n, count);
+            return !virtio_running(&n->v);
+        }
+        if (full || c->in_len < front + (several ? 1 : len)) {
+            log_guest(n->dev.id, "frame of %zu bytes dropped: receive buffers too small", len);
+            take_back(n, count + !full);
+            return true;
+        }
+        size_t part = MIN(c->in_len - front, len - done);
+        virtio_write_in(c, front, frame + done, part);
+        virtio_fill(&n->v, RX, c, front + part, count);
+        done += part;
     }
-    st_le16(header + 10, 1);
-    virtio_write_in(&n->chain, 0, header, HEADER_SIZE);
-    virtio_write_in(&n->chain, HEADER_SIZE, frame, len);
-    virtio_push(&n->v, RX, &n->chain, HEADER_SIZE + len);
+    if (count == 0)
+        return true;
+    put_header(n, frame, len, count);
+    virtio_show(&n->v, RX, count);
     virtio_signal(&n->v, RX);
     return true;
+}
+
+/* The driver left a checksum to the hardware: it is completed in a copy. */
+static void send_summed(struct virtio_net *n, const uint8_t *header, size_t len)
+{
+    size_t start = ld_le16(header + H_CSUM_START), offset = ld_le16(header + H_CSUM_OFFSET);
+
+    virtio_read_out(&n->chain, HEADER_SIZE, n->frame, len);
+    if (net_checksum_complete(n->frame, len, start, offset))
+        netdev_tx(n->netdev, &(struct iovec){n->frame, len}, 1);
+}
+
+static void send_frame(struct virtio_net *n)
+{
+    const struct virtio_chain *c = &n->chain;
+    struct iovec iov[VIRTIO_QUEUE_SIZE];
+    uint8_t header[HEADER_SIZE];
+    uint64_t skip = HEADER_SIZE;
+    unsigned count = 0;
+
+    if (!n->netdev || c->out_len <= HEADER_SIZE || c->out_len - HEADER_SIZE > NET_FRAME_MAX)
+        return;
+    virtio_read_out(c, 0, header, HEADER_SIZE);
+    if ((header[0] & H_NEEDS_CSUM) && virtio_has_feature(&n->v, F_CSUM)) {
+        send_summed(n, header, c->out_len - HEADER_SIZE);
+        return;
+    }
+    for (unsigned i = 0; i < c->out_count; i++) {
+        if (skip >= c->iov[i].iov_len) {
+            skip -= c->iov[i].iov_len;
+            continue;
+        }
+        iov[count++] = (struct iovec){(char *)c->iov[i].iov_base + skip, c->iov[i].iov_len - skip};
+        skip = 0;
+    }
+    netdev_tx(n->netdev, iov, count);
 }
 
 static void transmit(struct virtio_net *n)
@@ -67,23 +147,8 @@ static void transmit(struct virtio_net *n)
     unsigned done = 0;
 
     while (done < TX_BUDGET && virtio_pop(&n->v, TX, &n->chain)) {
-        struct virtio_chain *c = &n->chain;
-        struct iovec iov[VIRTIO_QUEUE_SIZE];
-        uint64_t skip = HEADER_SIZE;
-        unsigned count = 0;
-
-        for (unsigned i = 0; i < c->out_count; i++) {
-            if (skip >= c->iov[i].iov_len) {
-                skip -= c->iov[i].iov_len;
-                continue;
-            }
-            iov[count++] =
-                (struct iovec){(char *)c->iov[i].iov_base + skip, c->iov[i].iov_len - skip};
-            skip = 0;
-        }
-        if (n->netdev && c->out_len > HEADER_SIZE && c->out_len - HEADER_SIZE <= NET_FRAME_MAX)
-            netdev_tx(n->netdev, iov, count);
-        virtio_push(&n->v, TX, c, 0);
+        send_frame(n);
+        virtio_push(&n->v, TX, &n->chain, 0);
         done++;
     }
     if (done)
@@ -107,15 +172,17 @@ static void drop_all(struct virtio *v)
 
 static void ready(struct virtio *v, bool on)
 {
-    if (on && of(v)->netdev)
-        netdev_resume(of(v)->netdev);
+    if (!on || !of(v)->netdev)
+        return;
+    netdev_set_mtu(of(v)->netdev, virtio_has_feature(v, F_MTU) ? NET_MTU : NET_MTU_PLAIN);
+    netdev_resume(of(v)->netdev);
 }
 
 static const struct virtio_class net_class = {
     .id = 1,
     .class_code = 2,
     .queues = 2,
-    .features = F_MAC | F_STATUS,
+    .features = F_MAC | F_STATUS | F_MTU | F_MRG_RXBUF | F_CSUM | F_GUEST_CSUM,
     .config_size = CONFIG_SIZE,
     .config_read = config_read,
     .notify = notify,

@@ -169,27 +169,42 @@ static void mark_dirty(struct virtio *v, const struct virtio_chain *c, uint64_t 
     }
 }
 
-void virtio_push(struct virtio *v, unsigned n, const struct virtio_chain *c, uint64_t written)
+void virtio_fill(struct virtio *v, unsigned n, const struct virtio_chain *c, uint64_t written,
+                 unsigned index)
 {
     struct virtio_queue_state *q = &v->s.q[n];
-    uint8_t elem[8], idx[2];
+    uint16_t at = (uint16_t)(q->used_idx + index);
+    uint8_t elem[8];
 
     mark_dirty(v, c, written);
     if (!virtio_running(v) || !q->enabled)
         return;
     st_le32(elem, c->head);
     st_le32(elem + 4, (uint32_t)written);
-    st_le16(idx, (uint16_t)(q->used_idx + 1));
-    if (!mem_write(mem_of(v), q->used + 4 + 8 * (uint64_t)(q->used_idx % q->size), elem, 8)) {
+    if (!mem_write(mem_of(v), q->used + 4 + 8 * (uint64_t)(at % q->size), elem, 8))
         virtio_break(v, "ring outside of memory");
+}
+
+void virtio_show(struct virtio *v, unsigned n, unsigned count)
+{
+    struct virtio_queue_state *q = &v->s.q[n];
+    uint8_t idx[2];
+
+    if (!virtio_running(v) || !q->enabled)
         return;
-    }
+    st_le16(idx, (uint16_t)(q->used_idx + count));
     __atomic_thread_fence(__ATOMIC_RELEASE);
     if (!mem_write(mem_of(v), q->used + 2, idx, 2)) {
         virtio_break(v, "ring outside of memory");
         return;
     }
-    q->used_idx++;
+    q->used_idx = (uint16_t)(q->used_idx + count);
+}
+
+void virtio_push(struct virtio *v, unsigned n, const struct virtio_chain *c, uint64_t written)
+{
+    virtio_fill(v, n, c, written, 0);
+    virtio_show(v, n, 1);
 }
 
 void virtio_signal(struct virtio *v, unsigned n)

@@ -106,6 +106,12 @@ bool virtio_pop(struct virtio *v, unsigned q, struct virtio_chain *c);
 void virtio_unpop(struct virtio *v, unsigned q);
 /* written: bytes stored into the in segments; marks them dirty, also when the ring is gone. */
 void virtio_push(struct virtio *v, unsigned q, const struct virtio_chain *c, uint64_t written);
+/* The same in two steps, for what takes several chains that the driver shall see together: fill the
+ * used elements 0, 1, ... and show the first `count` of them, or take all back by virtio_unpop and
+ * show none. */
+void virtio_fill(struct virtio *v, unsigned q, const struct virtio_chain *c, uint64_t written,
+                 unsigned index);
+void virtio_show(struct virtio *v, unsigned q, unsigned count);
 /* Interrupts the driver for what was pushed, if it wants that. */
 void virtio_signal(struct virtio *v, unsigned q);
 
