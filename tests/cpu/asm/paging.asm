@@ -93,6 +93,7 @@ start:
         PTE 0, FRAME | P | W
         PTE 2, FRAME | P | U
         PTE 3, 0
+        PTE 4, FRAME | P | U
         ENTER_RING3 0x3002
         PF 0x30, P | U, 0, mov eax, [WINDOW]
         PF 0x31, P | U | W, 0, mov [WINDOW], eax
@@ -100,6 +101,26 @@ start:
         PF 0x33, U, 0x3000, mov eax, [WINDOW + 0x3000]
         FAULTS 0x34, 14, U, push dword [WINDOW + 0x3000]
         CHECK_EQ 0x35, esp, STACK3
+; ENTER copies frame pointers one by one: a push below the page of the stack comes before the missing second of them
+        mov ebp, WINDOW + 0x4004
+        mov esp, WINDOW + 0x1004
+        PF 0x71, P | U | W, 0xffc, enter 0, 3
+        CHECK_EQ 0x72, esp, WINDOW + 0x1004
+        mov esp, WINDOW + 0x1008
+        PF 0x73, U, 0x3ffc, enter 0, 3
+        CHECK_EQ 0x75, esp, WINDOW + 0x1008
+        CHECK_EQ 0x76, ebp, WINDOW + 0x4004
+        FAULTS 0x77, 14, P | U | W, enter 0x40, 0 ; where ESP would end
+        CHECK_EQ 0x78, esp, WINDOW + 0x1008
+; what it pushes may be what it copies next
+        mov ebp, WINDOW + 0x1044
+        mov esp, WINDOW + 0x1044
+        enter 8, 4
+        CHECK_EQ 0x79, dword [WINDOW + 0x1034], WINDOW + 0x1044
+        CHECK_EQ 0x7a, dword [WINDOW + 0x1030], WINDOW + 0x1040
+        CHECK_EQ 0x7b, ebp, WINDOW + 0x1040
+        CHECK_EQ 0x7c, esp, WINDOW + 0x1028
+        mov esp, STACK3
         LEAVE_RING3
 ; fetch: no instruction bit without NX
         mov dword [exp_vec], 14

@@ -250,24 +250,25 @@ void op_popa(struct cpu *c, const struct insn *i)
 
 void op_enter(struct cpu *c, const struct insn *i)
 {
-    unsigned size = i->opsize, level = (unsigned)i->aux & 31;
+    unsigned size = i->opsize, level = (unsigned)i->aux & 31, pushes = level ? level + 1 : 1;
     uint64_t mask = stack_mask(c), rsp = c->s.gpr[X86_RSP], rbp = c->s.gpr[X86_RBP];
-    uint64_t frame = (rsp - size) & mask, values[33];
-    unsigned n = 0;
+    uint64_t frame = (rsp - size) & mask, end = (rsp - pushes * size - (uint16_t)i->imm) & mask;
 
-    values[n++] = rbp;
-    for (unsigned k = 1; k < level; k++)
-        values[n++] = fast_ld(c, seg_linear_fast(c, X86_SS, (rbp - size * k) & mask, size, false), size);
-    if (level)
-        values[n++] = frame;
-    uint64_t end = (rsp - n * size - (uint16_t)i->imm) & mask;
-    for (unsigned k = 0; k < n; k++)
-        mem_probe_write(c, seg_linear_fast(c, X86_SS, (rsp - size * (k + 1)) & mask, size, true), size);
-    mem_probe_write(c, seg_linear_fast(c, X86_SS, end, size, true), size);
-    for (unsigned k = 0; k < n; k++) {
-        if (k > 0 && k < level) /* again: what was pushed may overlap the frame pointers */
-            values[k] = fast_ld(c, seg_linear_fast(c, X86_SS, (rbp - size * k) & mask, size, false), size);
-        fast_st(c, seg_linear_fast(c, X86_SS, (rsp - size * (k + 1)) & mask, size, true), values[k], size);
+    /* first for the faults, in the order of the accesses; then what was pushed may overlap the frame pointers */
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (unsigned k = 0; k < pushes; k++) {
+            uint64_t v = k == 0 ? rbp : frame, to;
+
+            if (k > 0 && k < level)
+                v = fast_ld(c, seg_linear_fast(c, X86_SS, (rbp - size * k) & mask, size, false), size);
+            to = seg_linear_fast(c, X86_SS, (rsp - size * (k + 1)) & mask, size, true);
+            if (pass)
+                fast_st(c, to, v, size);
+            else
+                mem_probe_write(c, to, size);
+        }
+        if (!pass)
+            mem_probe_write(c, seg_linear_fast(c, X86_SS, end, size, true), size);
     }
     set_reg(c, i, X86_RBP, frame, size);
     set_rsp(c, end);
