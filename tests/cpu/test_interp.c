@@ -527,6 +527,34 @@ static void test_strings(void **state)
     both(code_strings, code_strings_end, 64, check_strings);
 }
 
+/* Without an interrupt a long REP INS still comes up for air, and goes on where it was. */
+GUEST_CODE(code_rep_ins, "mov $0x200000, %edi\n"
+                         "mov $10000, %ecx\n"
+                         "mov $0x80, %edx\n"
+                         "rep insb\n" EXIT);
+
+static void check_rep_ins(struct vcpu *v)
+{
+    assert_int_equal(v->st.gpr[X86_RCX], 0);
+    assert_int_equal(v->st.gpr[X86_RDI], VCPU_DATA + 10000);
+}
+
+static void test_rep_ins(void **state)
+{
+    (void)state;
+    struct vcpu *v = vcpu_new(1, 64);
+
+    vcpu_load(v, code_rep_ins, code_rep_ins_end);
+    for (unsigned n = 0; n < 4; n++)
+        cpu_step(v->cpu);
+    cpu_get_state(v->cpu, &v->st);
+    assert_in_range(v->st.gpr[X86_RCX], 1, 9999);
+    assert_int_equal(v->st.gpr[X86_RDI] + v->st.gpr[X86_RCX], VCPU_DATA + 10000);
+    assert_int_equal(v->st.rip, VCPU_CODE + 15);
+    vcpu_free(v);
+    both(code_rep_ins, code_rep_ins_end, 64, check_rep_ins);
+}
+
 /* ---- atomics ---- */
 
 /* Two vCPUs count in every way there is, in one line and across a page boundary. */
@@ -580,7 +608,8 @@ int main(void)
         cmocka_unit_test(test_crossing),     cmocka_unit_test(test_smc_next),
         cmocka_unit_test(test_smc_loop),     cmocka_unit_test(test_smc_copy),
         cmocka_unit_test(test_smc_smp),      cmocka_unit_test(test_rep_restart),
-        cmocka_unit_test(test_strings),      cmocka_unit_test(test_atomics),
+        cmocka_unit_test(test_strings),      cmocka_unit_test(test_rep_ins),
+        cmocka_unit_test(test_atomics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,8 @@ void op_out(struct cpu *c, const struct insn *i)
     port_write(c, port, reg_get(c, X86_RAX, size), size);
 }
 
+#define REP_RUN 4096u /* elements before whoever runs the vCPU is asked again */
+
 /* ---- strings: each iteration is complete in itself, so a fault or an interrupt finds counter and
  * index as they are, and the instruction starts again ---- */
 
@@ -115,15 +117,13 @@ static void string_io(struct cpu *c, const struct insn *i, void (*one)(struct cp
         one(c, i);
         return;
     }
-    while (reg_get(c, X86_RCX, i->addrsize)) {
-        one(c, i);
-        reg_set(c, X86_RCX, c->s.gpr[X86_RCX] - 1, i->addrsize);
-        if (!reg_get(c, X86_RCX, i->addrsize))
-            break;
-        if (debug_active(c) || atomic_load_explicit(&c->pending, memory_order_relaxed)) {
+    for (unsigned n = 0; reg_get(c, X86_RCX, i->addrsize); n++) {
+        if (n == REP_RUN || (n > 0 && (debug_active(c) || atomic_load_explicit(&c->pending, memory_order_relaxed)))) {
             c->branched = true; /* to itself */
             return;
         }
+        one(c, i);
+        reg_set(c, X86_RCX, c->s.gpr[X86_RCX] - 1, i->addrsize);
     }
 }
 
