@@ -738,8 +738,22 @@ bool jit_supported(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 }
 
+/* The same two views in memory that perf takes for a translator's: one without a file. */
+static bool map_code_for_perf(struct jit *j, struct err *e)
+{
+    void *rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *rx = rw == MAP_FAILED ? MAP_FAILED : mremap(rw, 0, j->size, MREMAP_MAYMOVE);
+
+    j->rw = rw == MAP_FAILED ? NULL : rw;
+    j->rx = rx == MAP_FAILED ? NULL : rx;
+    return (j->rx && mprotect(j->rx, j->size, PROT_READ | PROT_EXEC) == 0) ||
+           err_errno(e, errno, "cannot map the software CPU's code memory of %zu MiB", j->size >> 20);
+}
+
 static bool map_code(struct jit *j, struct err *e)
 {
+    if (j->cpu->set->tuning.perf_map)
+        return map_code_for_perf(j, e);
     const int fd = memfd_create("vmdeck-code", MFD_CLOEXEC);
 
     if (fd < 0)
