@@ -13,7 +13,7 @@ bench: all images/media/linux/vmlinuz ## guest workloads: native, QEMU TCG and v
 .PHONY: bench-io bench-boot bench-scaling bench-footprint
 bench-io: all ## disk and network in the guest, vmdeck and QEMU's TCG (RUNS=)
 	@RUNS=$(RUNS) python3 tests/perf/io.py
-bench-boot: all $(VNCPROBE) ## seconds to init, to Debian's login and to the installer's dialog, likewise
+bench-boot: all $(BUILD)/tests/tools/vncprobe ## seconds to init, to Debian's login and to the installer's dialog, likewise
 	@RUNS=$(RUNS) python3 tests/perf/boot.py
 bench-scaling: all ## CPU-bound processes on 1, 2 and 4 vCPUs, likewise
 	@RUNS=$(RUNS) python3 tests/perf/scaling.py

@@ -177,9 +177,13 @@ class Guest:
 
 
 def results(cmd, limit=600):
-    """{name: value} of a guest's RESULT lines."""
     with Guest(cmd) as g:
         g.expect("GUEST-DONE", limit=limit)
+    return results_of(g)
+
+
+def results_of(g):
+    """{name: value} of a guest's RESULT lines."""
     found = {}
     for line in g.text.decode("latin1").splitlines():
         words = line.split()
@@ -220,6 +224,7 @@ class Table:
 
     def add(self, side, key, value):
         self.samples.setdefault((side, key), []).append(value)
+        print("%s %s %.3f" % (side, key, value), file=sys.stderr)
 
     def add_all(self, side, found):
         for key, value in found.items():
