@@ -75,6 +75,8 @@ static bool vector_callback(ZydisMnemonic m)
     M(FNSTENV) M(FLDENV) M(FNSAVE) M(FRSTOR) M(FENI8087_NOP) M(FDISI8087_NOP) M(FSETPM287_NOP) M(FXSAVE)
     M(FXSAVE64) M(FXRSTOR) M(FXRSTOR64) M(XSAVE) M(XSAVE64) M(XSAVEOPT) M(XSAVEOPT64) M(XSAVEC) M(XSAVEC64)
     M(XRSTOR) M(XRSTOR64) M(XSAVES) M(XSAVES64) M(XRSTORS) M(XRSTORS64)
+    /* both MMX and MXCSR, with memory, too */
+    M(CVTPI2PS) M(CVTPI2PD) M(CVTPS2PI) M(CVTPD2PI) M(CVTTPS2PI) M(CVTTPD2PI)
         return true;
 #undef M
     default:
@@ -287,7 +289,11 @@ static void normalise(struct gen *g)
     const struct tr_insn *in = g->in;
     unsigned op = in->z.opcode;
 
-    if ((in->z.attributes & ZYDIS_ATTRIB_HAS_MODRM) || in->z.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+    if (in->z.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+        return;
+    if (op == 0x82) /* like 80, outside 64-bit code */
+        g->x.opcode = 0x80;
+    if (in->z.attributes & ZYDIS_ATTRIB_HAS_MODRM)
         return;
     if (op < 0x40 && (op & 6) == 4) { /* arithmetic of the accumulator with an immediate */
         g->x.opcode = 0x80 | (op & 1);
@@ -323,6 +329,22 @@ static bool needs_lock(const struct gen *g)
     return g->t->c->set->cfg.count > 1 || i->base == X86_RSP || (g->in->z.raw.imm[0].size && i->imm == 0);
 }
 
+/* VEX.W stands for general registers of 64 bits, that only 64-bit code has, though none is named; elsewhere it is a part of the
+ * opcode. */
+static bool ignores_w(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VPINSRD:
+    case ZYDIS_MNEMONIC_VCVTSI2SS:
+    case ZYDIS_MNEMONIC_VCVTSI2SD:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:
+    case ZYDIS_MNEMONIC_VPCMPESTRM: return true;
+    default: return false;
+    }
+}
+
 static void set_prefixes(struct gen *g)
 {
     const ZydisDecodedInstruction *z = &g->in->z;
@@ -335,10 +357,8 @@ static void set_prefixes(struct gen *g)
         x->pp = z->raw.vex.pp;
         x->l = z->raw.vex.L;
         x->w = z->raw.vex.W;
-        if (!g->t->code64 && (g->reg.used || g->rm.used || g->mem))
-            x->w = x->w && !(g->reg.used || g->rm.used || z->mnemonic == ZYDIS_MNEMONIC_VMOVD ||
-                             z->mnemonic == ZYDIS_MNEMONIC_VPEXTRD || z->mnemonic == ZYDIS_MNEMONIC_VPINSRD ||
-                             z->mnemonic == ZYDIS_MNEMONIC_VCVTSI2SS || z->mnemonic == ZYDIS_MNEMONIC_VCVTSI2SD);
+        if (!g->t->code64 && (g->reg.used || g->rm.used || g->vvvv.used || ignores_w(z->mnemonic)))
+            x->w = false;
         return;
     }
     x->map = z->opcode_map == ZYDIS_OPCODE_MAP_0F     ? MAP_0F
@@ -594,6 +614,22 @@ static void emit_bare(struct gen *g)
     emit8(e, g->x.opcode);
 }
 
+/* Outside 64-bit code VZEROUPPER and VZEROALL leave the upper eight registers alone. */
+static bool is_half_zeroing(const struct gen *g)
+{
+    return !g->t->code64 &&
+           (g->in->z.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || g->in->z.mnemonic == ZYDIS_MNEMONIC_VZEROALL);
+}
+
+static void emit_half_zeroing(struct gen *g)
+{
+    bool all = g->in->z.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+
+    for (uint8_t n = 0; n < 8; n++) /* VPXOR, or VMOVAPS of the register to itself, clears the upper half */
+        emit_enc(&g->t->hot, &(struct enc){.vex = true, .map = MAP_0F, .pp = all ? 1 : 0, .opcode = all ? 0xef : 0x28,
+                                           .reg = n, .vvvv = all ? n : 0, .rm = rm_reg(n)});
+}
+
 static bool is_bare(const struct gen *g)
 {
     return !(g->in->z.attributes & ZYDIS_ATTRIB_HAS_MODRM) && !g->rm.used && !g->reg.used && !g->mem;
@@ -625,9 +661,9 @@ static void emit_ordinary(struct gen *g)
     emit_enc(e, &g->x);
     if (g->rcx_out)
         emit_load(e, true, H_GRCX, rm_reg(H_RCX));
-    put_back(g, &g->reg, reg);
-    if (g->vvvv.used)
+    if (g->vvvv.used) /* first: the register may be the same, and is the upper half's then */
         put_back(g, &g->vvvv, vvvv);
+    put_back(g, &g->reg, reg);
     if (g->rm.used && !g->x.rm.mem)
         put_back(g, &g->rm, rm);
 }
@@ -682,6 +718,8 @@ void tr_generic(struct tr *t)
         return;
     else if (t->in->z.mnemonic == ZYDIS_MNEMONIC_BSWAP)
         emit_bswap(&g);
+    else if (is_half_zeroing(&g))
+        emit_half_zeroing(&g);
     else if (is_bare(&g))
         emit_bare(&g);
     else
