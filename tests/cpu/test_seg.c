@@ -154,7 +154,10 @@ static void test_alignment(void **state)
     cpu_mode_changed(t.c);
     assert_int_equal(linear(X86_DS, 1, 4, false), FAULT(X86_AC_FAULT));
     assert_int_equal(linear(X86_DS, 2, 2, false), 2);
-    assert_int_equal(linear(X86_DS, 1, 16, false), 1); /* vectors: the instruction's own rule */
+    assert_int_equal(linear(X86_DS, 8, 16, false), FAULT(X86_AC_FAULT)); /* vectors by 16, whatever their size, */
+    assert_int_equal(linear(X86_DS, 16, 32, false), 16);
+    assert_int_equal(linear(X86_DS, 4, 10, false), FAULT(X86_AC_FAULT)); /* 80-bit numbers by 8 */
+    assert_int_equal(linear(X86_DS, 1, 28, false), 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

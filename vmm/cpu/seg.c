@@ -239,6 +239,20 @@ bool seg_permits(const struct x86_seg *s, uint64_t offset, unsigned size, bool w
     return limit_permits(s, offset, size);
 }
 
+/* What an access of that many bytes is held to, as processors do: vectors by 16 bytes, 80-bit numbers by 8. */
+static unsigned alignment(unsigned size)
+{
+    switch (size) {
+    case 2:
+    case 4:
+    case 8:
+    case 16: return size;
+    case 10: return 8;
+    case 32: return 16;
+    default: return 1;
+    }
+}
+
 uint64_t seg_linear_slow(struct cpu *c, unsigned seg, uint64_t offset, unsigned size, bool write)
 {
     const struct x86_seg *s = &c->s.seg[seg];
@@ -255,7 +269,7 @@ uint64_t seg_linear_slow(struct cpu *c, unsigned seg, uint64_t offset, unsigned 
             seg_fault(c, seg);
         linear = (uint32_t)(s->base + offset);
     }
-    if (c->align_check && size <= 8 && (size & (size - 1)) == 0 && (linear & (size - 1)))
+    if (c->align_check && (linear & (alignment(size) - 1)))
         cpu_raise_err(c, X86_AC_FAULT, 0);
     return linear;
 }

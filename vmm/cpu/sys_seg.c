@@ -42,9 +42,10 @@ void op_push_sreg(struct cpu *c, const struct insn *i)
     uint16_t sel = c->s.seg[i->reg & 7].sel;
     unsigned width = i->opsize;
 
-    /* with 32 bits Intel writes the lower word only, but moves the pointer by four */
+    /* with 32 bits Intel writes the lower word only, but moves the pointer by four and looks at the limit for them */
     stack_current(c, &st, 0);
     if (width == 4) {
+        seg_linear(c, X86_SS, (st.sp - 4) & st.mask, 4, true);
         st.sp -= 2;
         width = 2;
         stack_push(c, &st, sel, 2);

@@ -102,16 +102,22 @@ void op_movs(struct cpu *c, const struct insn *i)
     int64_t step = step_of(c, i);
 
     while (left > 0) {
-        uint64_t from = src_linear(c, i), to = dst_linear(c, i, true);
-        uint64_t k = run_length(c, i, run_length(c, i, left, from, src_offset(c, i), i->seg), to, dst_offset(c, i),
-                                X86_ES);
-        uint8_t *src = k ? tlb_read_hit(c, from, 1) : NULL, *dst = k ? tlb_write_hit(c, to, 1) : NULL;
-
-        if (src && dst && (dst <= src || dst >= src + k * size)) {
+        uint64_t from = src_linear(c, i), v = 0, k = 0;
+        uint8_t *src = tlb_read_hit(c, from, 1), *dst = NULL;
+        if (!src) /* now: its fault comes before whatever is wrong with the destination */
+            v = fast_ld(c, from, size);
+        uint64_t to = dst_linear(c, i, true);
+        if (src) {
+            k = run_length(c, i, left, from, src_offset(c, i), i->seg);
+            k = run_length(c, i, k, to, dst_offset(c, i), X86_ES);
+            dst = k ? tlb_write_hit(c, to, 1) : NULL;
+        }
+        if (dst && (dst <= src || dst >= src + k * size)) {
             memmove(dst, src, k * size);
         } else {
             k = 1;
-            uint64_t v = fast_ld(c, from, size);
+            if (src)
+                v = fast_ld(c, from, size);
             fast_st(c, to, v, size);
         }
         advance(c, i, X86_RSI, step * (int64_t)k);

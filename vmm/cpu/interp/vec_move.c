@@ -82,10 +82,13 @@ static bool selected(const uint8_t *mask, unsigned n, unsigned size)
     return mask[n * size + size - 1] & 0x80;
 }
 
-/* Linear address of an element of the operand, checked as an access of its own. */
+/* Linear address of an element of the operand, checked as an access of its own, but not for alignment. */
 static uint64_t element(struct cpu *c, const struct insn *i, unsigned distance, unsigned size, bool write)
 {
-    return seg_linear(c, i->seg, insn_offset(c, i) + distance, size, write);
+    const uint64_t offset = insn_offset(c, i) + distance;
+
+    seg_linear(c, i->seg, offset + size - 1, 1, write);
+    return seg_linear(c, i->seg, offset, 1, write);
 }
 
 void vec_maskmov_load(struct cpu *c, const struct insn *i)
