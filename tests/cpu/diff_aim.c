@@ -24,6 +24,11 @@ static uint64_t pick_target(unsigned size, bool must_align, bool wild)
     return a;
 }
 
+uint64_t aim_target(unsigned size)
+{
+    return pick_target(size, false, true);
+}
+
 int aim_gpr(ZydisRegister r)
 {
     switch (ZydisRegisterGetClass(r)) {
@@ -59,8 +64,7 @@ static uint64_t segment_base(const ZydisDecodedOperand *o)
     return o->mem.segment == ZYDIS_REGISTER_GS ? DIFF_GS_BASE : 0;
 }
 
-static uint64_t operand_address(const struct diff_test *t, const ZydisDecodedInstruction *z,
-                                const ZydisDecodedOperand *o)
+uint64_t aim_address(const struct diff_test *t, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
 {
     return offset_of(t, z, o) + segment_base(o);
 }
@@ -227,7 +231,7 @@ void aim_operands(struct diff_test *t, const ZydisDecodedInstruction *z,
 void aim_branch(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
                 const ZydisDecodedOperand *ops)
 {
-    const uint64_t target = CODE_PAGE + rnd_below(0x400); /* the instruction is behind that */
+    const uint64_t target = CODE_BASE + rnd_below(0x400); /* the instruction is behind that */
     const unsigned size = t->code32 ? 4 : 8;
     uint64_t at = t->before.gpr[X86_RSP];
 
@@ -250,14 +254,21 @@ void aim_branch(struct diff_test *t, struct diff_info *info, const ZydisDecodedI
     }
 }
 
-void aim_note(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
+void aim_note(const struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
               const ZydisDecodedOperand *ops)
 {
     info->state_area = aim_state_area(z);
     for (unsigned n = 0; n < z->operand_count; n++)
         if (ops[n].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            info->operand = operand_address(t, z, &ops[n]);
-            info->window_changed = prepare_memory(t, z, info->operand);
+            info->operand = aim_address(t, z, &ops[n]);
             break;
         }
+}
+
+void aim_prepare(struct diff_test *t, struct diff_info *info, const ZydisDecodedInstruction *z,
+                 const ZydisDecodedOperand *ops)
+{
+    aim_note(t, info, z, ops);
+    if (info->operand)
+        info->window_changed = prepare_memory(t, z, info->operand);
 }

@@ -55,6 +55,33 @@ static uint32_t undefined_flags(const struct diff_test *t, const ZydisDecodedIns
     }
 }
 
+/* Instructions that do nothing by a count of 0 leave flags as they are. */
+static uint32_t written_flags(const struct diff_test *t, const ZydisDecodedInstruction *z)
+{
+    const ZydisAccessedFlags *f = z->cpu_flags;
+
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SHRD:
+        if (!(shift_count(z, t) & (z->operand_width == 64 ? 63 : 31)))
+            return 0;
+        break;
+    default:
+        if ((z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) &&
+            !(t->before.gpr[X86_RCX] & (z->address_width == 64 ? UINT64_MAX : (1ull << z->address_width) - 1)))
+            return 0;
+        break;
+    }
+    return f ? f->modified | f->set_0 | f->set_1 | f->undefined : 0;
+}
+
 /* Results that the architecture leaves undefined as a whole. */
 static bool undefined_result(const ZydisDecodedInstruction *z, const struct diff_test *t, uint64_t operand)
 {
@@ -82,7 +109,7 @@ static bool undefined_result(const ZydisDecodedInstruction *z, const struct diff
         return !z->raw.imm[0].is_relative && t->before.gpr[X86_RSP] - DATA_BASE - 8 > DATA_RW - 8;
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1: /* AMD fetches no operand of these */
-        return t->rip + t->len > CODE_PAGE + 0x1000;
+        return t->rip + t->len > CODE_BASE + CODE_SIZE;
     case ZYDIS_MNEMONIC_VPEXTRD: /* W set outside 64-bit code: ignored by Intel, #UD on AMD */
     case ZYDIS_MNEMONIC_VPINSRD:
         return t->code32 && t->bytes[z->raw.vex.offset] == 0xc4 && (t->bytes[z->raw.vex.offset + 2] & 0x80);
@@ -91,8 +118,7 @@ static bool undefined_result(const ZydisDecodedInstruction *z, const struct diff
     }
 }
 
-/* The mask of components must not double as an address. */
-static bool mask_in_address(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
+bool gen_mask_in_address(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
 {
     if (!aim_state_area(z))
         return false;
@@ -126,23 +152,38 @@ static bool try_one(struct diff_test *t, struct diff_info *info)
         info->name = ZydisMnemonicGetString(z.mnemonic);
     }
     memcpy(t->bytes, b, sizeof(t->bytes));
-    t->rip = CODE_PAGE + 0x400 + rnd_below(0x400);
+    t->rip = CODE_BASE + 0x400 + rnd_below(0x400);
     if (info->mnemonic && rnd_one_in(64))
-        t->rip = CODE_PAGE + 0x1000 - 1 - rnd_below(t->len);
+        t->rip = CODE_BASE + CODE_SIZE - 1 - rnd_below(t->len);
     rnd_regs(&t->before, t->code32);
     t->before.rip = t->rip;
     if (!info->mnemonic)
         return true;
-    if (mask_in_address(&z, ops))
+    if (gen_mask_in_address(&z, ops))
         return false;
     aim_operands(t, &z, ops);
     diff_decode(t->code32, t->bytes, t->len, &z, ops); /* the displacement may be another now */
-    aim_note(t, info, &z, ops);
+    aim_prepare(t, info, &z, ops);
     aim_branch(t, info, &z, ops);
     diff_decode(t->code32, t->bytes, t->len, &z, ops);
     info->undefined_flags = undefined_flags(t, &z);
     info->operand_width = z.operand_width;
     return !branch_unusable(t, &z) && !undefined_result(&z, t, info->operand);
+}
+
+bool gen_describe(struct diff_test *t, struct diff_info *info, ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
+{
+    memset(info, 0, sizeof(*info));
+    if (!diff_decode(t->code32, t->bytes, t->len, z, ops))
+        return true;
+    t->len = z->length;
+    info->mnemonic = z->mnemonic;
+    info->name = ZydisMnemonicGetString(z->mnemonic);
+    aim_note(t, info, z, ops);
+    info->undefined_flags = undefined_flags(t, z);
+    info->written_flags = written_flags(t, z);
+    info->operand_width = z->operand_width;
+    return template_wanted(z, ops) && !undefined_result(z, t, info->operand) && !gen_mask_in_address(z, ops);
 }
 
 bool gen_init(const char *only)

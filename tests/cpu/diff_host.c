@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -26,7 +27,10 @@ struct block {
 };
 _Static_assert(offsetof(struct block, xsave) == 192, "host_enter knows the offsets");
 
+void (*host_crashed)(int sig);
+
 static sigjmp_buf back;
+static volatile sig_atomic_t running; /* host_execute is */
 static ucontext_t *caught;
 static uint8_t signal_stack[1 << 16] __attribute__((aligned(64)));
 
@@ -66,14 +70,48 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 {
     /* the kernel leaves AC and NT of the interrupted code */
     __asm__ volatile("pushq $0x202\n\tpopfq" ::: "cc", "memory");
-    (void)sig;
     (void)info;
+    if (!running) {
+        signal(sig, SIG_DFL);
+        if (host_crashed)
+            host_crashed(sig);
+        return; /* it comes again */
+    }
     caught = context;
     siglongjmp(back, 1);
 }
 
+#define TICKS_MAX 8
+
+static void (*tick)(void);
+static volatile unsigned ticks; /* while host_execute is running */
+
+static void on_alarm(int sig, siginfo_t *info, void *context)
+{
+    __asm__ volatile("pushq $0x202\n\tpopfq" ::: "cc", "memory");
+    (void)sig;
+    (void)info;
+    if (!running) {
+        tick();
+    } else if (++ticks == TICKS_MAX) {
+        caught = context;
+        siglongjmp(back, 1);
+    }
+}
+
+void host_watch(void (*ticked)(void))
+{
+    struct sigaction sa = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER};
+    const struct itimerval often = {.it_interval = {.tv_usec = 250000}, .it_value = {.tv_usec = 250000}};
+
+    tick = ticked;
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGPROF, &sa, NULL);
+    setitimer(ITIMER_PROF, &often, NULL); /* time that we had, however many others there are */
+}
+
 static uint8_t *window; /* all of it, writable */
-static uint8_t *code;   /* the code page, writable */
+static uint8_t *code;   /* all of it, writable */
 
 static void *map(uint64_t address, size_t size, int prot, int fd, off_t offset)
 {
@@ -88,30 +126,30 @@ static void *map(uint64_t address, size_t size, int prot, int fd, off_t offset)
     return p;
 }
 
-/* Window and code page, with their rights where the instruction sees them and writable elsewhere. */
-static void map_shared(void)
+/* Window and code, with their rights where the instruction sees them and writable elsewhere. */
+static void map_shared(bool writable)
 {
     const int fd = memfd_create("difftest", 0);
-    if (fd < 0 || ftruncate(fd, DATA_SIZE + 0x1000)) {
+    if (fd < 0 || ftruncate(fd, DATA_SIZE + CODE_SIZE)) {
         perror("difftest: memfd");
         exit(2);
     }
     map(DATA_BASE, DATA_RW, PROT_READ | PROT_WRITE, fd, 0);
     map(DATA_BASE + DATA_RW, DATA_SIZE - DATA_RW, PROT_READ, fd, DATA_RW);
-    map(CODE_PAGE, 0x1000, PROT_READ | PROT_EXEC, fd, DATA_SIZE);
-    window = map(0, DATA_SIZE + 0x1000, PROT_READ | PROT_WRITE, fd, 0);
+    map(CODE_BASE, CODE_SIZE, PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0), fd, DATA_SIZE);
+    window = map(0, DATA_SIZE + CODE_SIZE, PROT_READ | PROT_WRITE, fd, 0);
     code = window + DATA_SIZE;
-    memset(code, OPCODE_HLT, 0x1000);
+    memset(code, OPCODE_HLT, CODE_SIZE);
     close(fd);
 }
 
-void host_init(void)
+void host_init(bool writable)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     const stack_t st = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
     struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
-    map_shared();
+    map_shared(writable);
     map(HOST_BLOCK, 0x1000, PROT_READ | PROT_WRITE, -1, 0);
     sigaltstack(&st, NULL);
     sigemptyset(&sa.sa_mask);
@@ -123,6 +161,11 @@ void host_init(void)
 uint8_t *host_window(void)
 {
     return window;
+}
+
+uint8_t *host_code(void)
+{
+    return code;
 }
 
 static void put_fpu(uint8_t *x, const struct x86_fpu *f)
@@ -170,36 +213,42 @@ static void get_regs(struct diff_regs *r, const ucontext_t *uc)
     get_fpu(&r->fpu, (const uint8_t *)uc->uc_mcontext.fpregs);
 }
 
-static bool at_hlt(const struct diff_test *t, uint64_t rip)
+void host_execute(bool code32, const struct diff_regs *r, struct diff_result *out)
 {
-    return rip - CODE_PAGE < 0x1000 && rip != t->rip && code[rip - CODE_PAGE] == OPCODE_HLT;
+    struct block *b = (void *)(uintptr_t)HOST_BLOCK;
+
+    memcpy(b->gpr, r->gpr, sizeof(b->gpr));
+    b->data_sel = code32 ? SEL_DATA : 0;
+    b->frame[0] = r->rip;
+    b->frame[1] = code32 ? SEL_USER32 : SEL_USER64;
+    b->frame[2] = r->rflags;
+    b->frame[3] = r->gpr[X86_RSP];
+    b->frame[4] = SEL_DATA;
+    put_fpu(b->xsave, &r->fpu);
+    ticks = 0;
+    running = 1;
+    if (!sigsetjmp(back, 0))
+        host_enter();
+    running = 0;
+
+    const greg_t *g = caught->uc_mcontext.gregs;
+    get_regs(&out->after, caught);
+    out->who = "host";
+    out->vector = (unsigned)g[REG_TRAPNO];
+    out->error = (uint32_t)g[REG_ERR];
+    out->cr2 = out->vector == X86_PF_FAULT ? (uint64_t)g[REG_CR2] : 0;
+    out->window = window;
+    out->code = code;
+    out->stuck = ticks >= TICKS_MAX;
 }
 
 void host_run(const struct diff_test *t, struct diff_result *r)
 {
-    struct block *b = (void *)(uintptr_t)HOST_BLOCK;
-    const unsigned at = (unsigned)(t->rip - CODE_PAGE), len = MIN(t->len, 0x1000 - at);
+    const unsigned at = (unsigned)(t->rip - CODE_BASE), len = MIN(t->len, CODE_SIZE - at);
 
     memcpy(code + at, t->bytes, len);
-    memcpy(b->gpr, t->before.gpr, sizeof(b->gpr));
-    b->data_sel = t->code32 ? SEL_DATA : 0;
-    b->frame[0] = t->rip;
-    b->frame[1] = t->code32 ? SEL_USER32 : SEL_USER64;
-    b->frame[2] = t->before.rflags;
-    b->frame[3] = t->before.gpr[X86_RSP];
-    b->frame[4] = SEL_DATA;
-    put_fpu(b->xsave, &t->before.fpu);
-    if (!sigsetjmp(back, 0))
-        host_enter();
-
-    const greg_t *g = caught->uc_mcontext.gregs;
-    get_regs(&r->after, caught);
-    r->vector = (unsigned)g[REG_TRAPNO];
-    r->error = (uint32_t)g[REG_ERR];
-    r->cr2 = r->vector == X86_PF_FAULT ? (uint64_t)g[REG_CR2] : 0;
-    if (r->vector == X86_GP && r->error == 0 && at_hlt(t, r->after.rip)) {
-        r->vector = NO_FAULT;
-        r->error = 0;
-    }
+    host_execute(t->code32, &t->before, r);
+    if (r->after.rip != t->rip)
+        diff_settle(r);
     memset(code + at, OPCODE_HLT, len);
 }

@@ -25,7 +25,7 @@ struct template {
     uint8_t w, l;        /* REX.W or VEX.W, VEX.L */
     uint8_t opcode, modrm;
     uint8_t flags;
-    uint8_t pad;
+    uint8_t group;       /* index of groups */
 };
 
 #define TEMPLATES_MAX 65536u
@@ -36,6 +36,8 @@ static unsigned first[ZYDIS_MNEMONIC_MAX_VALUE + 2], first_count;
 static ZydisDecoder decoder[2];
 
 /* ---- what is tested ---- */
+
+static const char *const groups[] = {"integer", "x87", "mmx", "sse", "avx", "xsave"};
 
 static const char *group_of(const ZydisDecodedInstruction *z)
 {
@@ -154,6 +156,11 @@ static bool excluded(const ZydisDecodedInstruction *z, const ZydisDecodedOperand
     }
 }
 
+bool template_wanted(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
+{
+    return group_of(z) && !excluded(z, ops);
+}
+
 static bool wanted(const char *only, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
 {
     const char *group = group_of(z);
@@ -254,6 +261,9 @@ static void consider(struct template *t, const char *only)
         return;
     t->mnemonic = (uint16_t)z.mnemonic;
     t->flags = free_parts(&z, ops);
+    t->group = 0;
+    while (strcmp(groups[t->group], group_of(&z)))
+        t->group++;
     if ((t->flags & FREE_REG) && k.reg)
         return;
     if (!(t->flags & HAS_MODRM) && t->modrm)
@@ -343,7 +353,8 @@ static unsigned put_random(uint8_t *b, unsigned n, unsigned count)
     return n;
 }
 
-static unsigned put_modrm(const struct template *t, struct choice *k, uint8_t *b, unsigned n)
+/* base: of the memory operand, or -1: any. */
+static unsigned put_modrm(const struct template *t, struct choice *k, int base, uint8_t *b, unsigned n)
 {
     const unsigned reg = (k->reg & 7) << 3;
     if (!(t->flags & HAS_MODRM))
@@ -353,7 +364,7 @@ static unsigned put_modrm(const struct template *t, struct choice *k, uint8_t *b
         return n;
     }
     const unsigned mod = rnd_below(3);
-    const uint8_t sib = (uint8_t)((rnd() & 0xc0) | (k->index & 7) << 3 | rnd_below(8));
+    const uint8_t sib = (uint8_t)((rnd() & 0xc0) | (k->index & 7) << 3 | (base < 0 ? rnd_below(8) : (unsigned)base & 7));
     b[n++] = (uint8_t)(mod << 6 | reg | (k->rm & 7));
     if ((k->rm & 7) == 4)
         b[n++] = sib;
@@ -378,7 +389,7 @@ static unsigned put_prefixes(const struct template *t, uint8_t *b)
     return n;
 }
 
-static unsigned synthesize(const struct template *t, uint8_t *b)
+static unsigned synthesize(const struct template *t, int base, uint8_t *b)
 {
     struct choice k = {.reg = t->modrm >> 3 & 7, .rm = t->modrm & 7};
     const unsigned regs = t->code32 ? 8 : 16;
@@ -388,11 +399,18 @@ static unsigned synthesize(const struct template *t, uint8_t *b)
         k.rm = t->flags & VSIB ? 4 : rnd_below(regs);
     if (t->flags & MEMORY)
         k.index = rnd_below(regs);
+    if (base >= 0 && (t->flags & MEMORY) && !(t->flags & VSIB)) {
+        k.rm = (unsigned)base;
+        if ((base & 7) != 4)
+            k.index = rnd_one_in(4) ? k.index : 0;
+        else if (!rnd_one_in(4))
+            k.index = 4; /* none */
+    }
     if (t->flags & FREE_VVVV)
         k.vvvv = rnd_below(regs);
     unsigned n = put_prefixes(t, b);
     n += put_opcode(t, &k, b + n);
-    n = put_modrm(t, &k, b, n);
+    n = put_modrm(t, &k, base, b, n);
     return put_random(b, n, 12);
 }
 
@@ -401,7 +419,21 @@ unsigned template_random(bool *code32, uint8_t *b)
     const unsigned m = rnd_below(first_count);
     const struct template *t = &templates[first[m] + rnd_below(first[m + 1] - first[m])];
 
-    synthesize(t, b);
+    synthesize(t, -1, b);
     *code32 = t->code32;
     return t->mnemonic;
+}
+
+unsigned template_pick(const char *group, bool code32, int base, uint8_t *b)
+{
+    for (unsigned tries = 0; tries < 1000; tries++) {
+        const unsigned m = rnd_below(first_count);
+        const struct template *t = &templates[first[m] + rnd_below(first[m + 1] - first[m])];
+
+        if (t->code32 != code32 || (group && strcmp(groups[t->group], group)))
+            continue;
+        synthesize(t, base, b);
+        return t->mnemonic;
+    }
+    return 0;
 }

@@ -21,7 +21,7 @@
 #endif
 
 /* Exit status of difftest, which lies beside this program. Its report goes to standard error. */
-static int difftest(const char *count, const char *bug)
+static int difftest(const char *what, const char *count, const char *bug)
 {
     if (!USABLE)
         skip();
@@ -29,7 +29,7 @@ static int difftest(const char *count, const char *bug)
     assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
     snprintf(path, sizeof(path), "%s/difftest", dirname(self));
 
-    const char *argv[] = {path, "--seed", "1", "--count", count, bug ? "--seed-bug" : NULL, bug, NULL};
+    const char *argv[] = {path, "--seed", "1", what, count, bug ? "--seed-bug" : NULL, bug, NULL};
     posix_spawn_file_actions_t fa;
     pid_t pid;
     int status;
@@ -45,7 +45,16 @@ static int difftest(const char *count, const char *bug)
 static void no_difference_to_this_processor(void **state)
 {
     (void)state;
-    const int status = difftest("200000", NULL);
+    const int status = difftest("--count", "200000", NULL);
+    if (status == NO_AVX2)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+static void no_difference_in_blocks(void **state)
+{
+    (void)state;
+    const int status = difftest("--blocks", "10000", NULL);
     if (status == NO_AVX2)
         skip();
     assert_int_equal(status, 0);
@@ -53,7 +62,15 @@ static void no_difference_to_this_processor(void **state)
 
 static void notices(const char *bug)
 {
-    const int status = difftest("200000", bug);
+    const int status = difftest("--count", "200000", bug);
+    if (status == NO_AVX2)
+        skip();
+    assert_int_equal(status, 1);
+}
+
+static void notices_in_blocks(const char *bug)
+{
+    const int status = difftest("--blocks", "10000", bug);
     if (status == NO_AVX2)
         skip();
     assert_int_equal(status, 1);
@@ -77,10 +94,20 @@ static void notices_a_wrong_lane(void **state)
     notices("avx-lane");
 }
 
+static void notices_what_is_wrong_in_blocks(void **state)
+{
+    (void)state;
+    notices_in_blocks("flag");
+    notices_in_blocks("error-code");
+    notices_in_blocks("avx-lane");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_difference_to_this_processor),
+        cmocka_unit_test(no_difference_in_blocks),
+        cmocka_unit_test(notices_what_is_wrong_in_blocks),
         cmocka_unit_test(notices_a_wrong_flag),
         cmocka_unit_test(notices_a_wrong_error_code),
         cmocka_unit_test(notices_a_wrong_lane),

@@ -11,5 +11,6 @@ $(DIFFTEST): $(DIFF_OBJ) $(LIB)
 $(BUILD)/tests/cpu/test_diff: | $(DIFFTEST)
 
 .PHONY: difftest
-difftest: $(DIFFTEST) ## ten million random instructions against this processor
+difftest: $(DIFFTEST) ## ten million random instructions, and a million blocks, against this processor
 	$< --count 10000000
+	$< --blocks 1000000

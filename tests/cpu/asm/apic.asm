@@ -156,10 +156,11 @@ start:
         RESET_ORDER
         mov dword [APIC + 0x3e0], 0xb           ; divide by 1
         mov dword [APIC + 0x320], 0x31
-        mov dword [APIC + 0x380], 1000000       ; a millisecond or so
+        mov dword [APIC + 0x380], 0xffffffff    ; seconds: whoever executes this may take his time
         mov eax, [APIC + 0x390]
         test eax, eax
         CHECK 0x20, nz
+        mov dword [APIC + 0x380], 1000000       ; a millisecond or so
         sti
         hlt
         cli
