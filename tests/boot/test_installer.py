@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's text installer shows its first dialog on the VGA text console. nomodeset keeps its kernel from taking the
+"""Debian's text installer shows its first dialog on the VGA text console and in the TUI. nomodeset keeps its kernel from taking the
 screen over for a frame buffer, where the dialog would be pixels."""
-from vmtest import Home, case, finish, media
+from vmtest import Failure, Home, case, finish, media
 
 with Home() as home:
     with case("the text installer shows its first dialog"):
@@ -11,4 +11,13 @@ with Home() as home:
                     "1GiB", "--accel", "software", "--vnc", "off")
         home.vmdeck("start", "text")
         home.wait_screen("text", r"Select a language", 400)
+    with case("the TUI's console shows it"), home.terminal() as (proc, console):
+        console.expect("running", 20)
+        console.send("\r")
+        console.expect("Select a language", 20)
+        console.send("\x1dq")
+        console.expect("NAME", 20)
+        console.send("q")
+        if proc.wait(20) != 0:
+            raise Failure("status %d" % proc.returncode)
 finish()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kill -9 of each process of a VM: vnc and net come back and the guest keeps counting; without vm the VM has crashed,
-nothing else is touched, and it starts again."""
+"""kill -9 of the TUI and of each process of a VM: vnc and net come back and the guest keeps counting; without vm the VM
+has crashed, nothing else is touched, and it starts again."""
 import os
 import re
 import signal
@@ -106,15 +106,36 @@ def crash(home, what, pid, reason):
         raise Failure("after the start: %s" % state(home, "one"))
 
 
+def without_tui(home):
+    """A VM that the TUI started outlives it, and the next TUI finds it."""
+    with home.terminal() as (tui, console):
+        console.expect("one", 20)
+        console.send("s")
+        wait_until("one to run", lambda: state(home, "one") == "running", 20)
+        with home.serial("one") as serial:
+            serial.expect("abc", 20)
+        kill(tui.pid)
+        tui.wait(20)
+    with home.serial("one") as serial:
+        goes_on(serial)
+    with home.terminal() as (tui, console):
+        console.expect("running", 20)
+
+
 with Home() as home:
     counting_guest(home.path("counter"))
     vnc, forward = free_port(), free_port()
-    with case("two VMs start"):
-        for name, more in (("one", ["--vnc", "127.0.0.1:%d" % vnc, "--forward", "127.0.0.1:%d:80" % forward]),
-                           ("two", ["--vnc", "off"])):
-            home.vmdeck("create", name, "--kernel", home.path("counter"), "--memory", "32MiB", "--accel", "software",
-                        "--disk", "1MiB", *more)
-            home.vmdeck("start", name)
+
+    def create(name, *more):
+        home.vmdeck("create", name, "--kernel", home.path("counter"), "--memory", "32MiB", "--accel", "software",
+                    "--disk", "1MiB", *more)
+
+    with case("kill -9 of the TUI: the guest keeps counting, the next TUI finds it"):
+        create("one", "--vnc", "127.0.0.1:%d" % vnc, "--forward", "127.0.0.1:%d:80" % forward)
+        without_tui(home)
+    with case("another VM starts"):
+        create("two", "--vnc", "off")
+        home.vmdeck("start", "two")
     with case("kill -9 of vnc: the guest keeps counting, viewers can come back"):
         helper(home, "vnc", lambda: vnc_greets(vnc))
     with case("kill -9 of net: the guest keeps counting, forwards come back"):
