@@ -191,7 +191,9 @@ int cmd_stats(const struct cli_args *a, struct err *e)
     }
     put_vm(name, stats);
     if (each)
-        json_array_foreach(json_object_get(stats, "vcpus"), i, c) put_cpu(i, c);
+        json_array_foreach(json_object_get(stats, "vcpus"), i, c) {
+            put_cpu(i, c);
+        }
     json_decref(stats);
     return 0;
 }
