@@ -153,7 +153,7 @@ struct cpu_set {
     /* ---- stopping the others (run.c) ---- */
     pthread_mutex_t stop_mutex;
     pthread_cond_t stop_cond;
-    struct cpu *owner;            /* has exclusivity */
+    struct cpu *_Atomic owner;    /* has exclusivity; written under stop_mutex, a vCPU may ask whether it is itself */
     unsigned running;             /* vCPUs that may be executing */
 };
 

@@ -99,7 +99,7 @@ static void park(struct cpu *c)
 /* An instruction that held exclusivity met a fault. */
 static void drop_exclusivity(struct cpu *c)
 {
-    if (c->set->cfg.count > 1 && c->set->owner == c)
+    if (c->set->cfg.count > 1 && atomic_load_explicit(&c->set->owner, memory_order_relaxed) == c)
         cpu_exclusive_end(c);
 }
 
