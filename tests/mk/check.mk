@@ -40,6 +40,16 @@ check-slow: check-deps ## longer runs: installer, memtest86+, millions of random
 	@$(MAKE) -s media
 	@python3 tests/tools/check.py --jobs 1 --timeout 7200 --tsv build/check-slow.tsv $(SLOW_TESTS) $(SLOW_RUNS)
 
+# Those that have threads. Not test_asm_jit: verify copies jump buffers, which ThreadSanitizer cannot follow.
+TSAN_TESTS := unit/vmm/base/test_thread unit/vmm/net/test_user unit/tui/test_client cpu/test_lapic cpu/test_fetch \
+              cpu/test_interp cpu/test_asm
+
+.PHONY: check-tsan
+check-tsan: check-deps ## threads under ThreadSanitizer: their tests, Linux with two vCPUs
+	@$(MAKE) -s -j$(JOBS) CC=gcc MODE=tsan build/tsan/vmdeck $(TSAN_TESTS:%=build/tsan/tests/%)
+	@$(MAKE) -s media
+	@python3 tests/tools/check.py --jobs 1 --timeout 3600 $(TSAN_TESTS:%=build/tsan/tests/%) tests/boot/tsan.py
+
 .PHONY: lint
 lint: lint-deps ## cppcheck, clang static analyzer, source rules
 	@python3 tests/tools/layers.py

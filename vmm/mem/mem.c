@@ -14,6 +14,11 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/fd.h"
 
+#ifdef __SANITIZE_THREAD__
+/* of its run-time library, which has no header for it */
+void AnnotateBenignRaceSized(const char *file, int line, const volatile void *mem, size_t size, const char *why);
+#endif
+
 #define LISTENERS_MAX 4
 #define GPA_END       (UINT64_C(1) << GPA_BITS)
 /* page indices of host regions follow those of guest RAM; room for 64 MiB of frame buffers and ROMs */
@@ -93,6 +98,9 @@ struct mem *mem_new(uint64_t size, struct err *e)
     }
     madvise(m->ram, size, MADV_DONTDUMP);
     madvise(m->ram, size, MADV_HUGEPAGE);
+#ifdef __SANITIZE_THREAD__
+    AnnotateBenignRaceSized(__FILE__, __LINE__, m->ram, size, "shared by vCPUs and devices; the guest orders accesses");
+#endif
     m->pages = size / PAGE_SIZE;
     m->flags = try_alloc(m->pages + HOST_PAGES_MAX);
     if (!m->flags) {
