@@ -85,6 +85,34 @@ static void test_periodic_level(void **state)
     assert_int_equal(t->gsi_rises[21], 101);
 }
 
+/* Without an interrupt the comparator moves on all the same, seen from outside, and interrupts go on in phase. */
+static void test_silent_period(void **state)
+{
+    struct devtest *t = &((struct fix *)*state)->t;
+    const unsigned period = 400 * 1000; /* 4 ms */
+
+    for (unsigned narrow = 0; narrow < 2; narrow++) {
+        unsigned config = 0x8 | 0x40 | 20 << 9 | narrow << 8;
+
+        dt_write(t, BASE + 0x10, 0, 4);
+        dt_write(t, BASE + 0xf0, narrow ? 0xf0000000 : 0, 8);
+        dt_write(t, T(0), config, 4);
+        dt_write(t, T(0) + 8, (narrow ? 0xf0000000 : 0) + period, 8);
+        dt_write(t, T(0) + 8, period, 8);
+        dt_write(t, BASE + 0x10, 1, 4);
+        t->gsi_rises[20] = 0;
+        for (unsigned i = 0; i < 50; i++) {
+            dt_advance(t, 7777 * (int64_t)NS_PER_MS / 10);
+            uint64_t ahead = dt_read(t, T(0) + 8, 8) - dt_read(t, BASE + 0xf0, 8);
+            assert_in_range(narrow ? (uint32_t)ahead : ahead, 1, period);
+        }
+        assert_int_equal(t->gsi_rises[20], 0);
+        dt_write(t, T(0), (config & ~0x40u) | 4, 4);
+        dt_advance(t, 40 * NS_PER_MS);
+        assert_int_equal(t->gsi_rises[20], 10);
+    }
+}
+
 static void test_tiny_period_does_not_spin(void **state)
 {
     struct devtest *t = &((struct fix *)*state)->t;
@@ -153,6 +181,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_counter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_shot, setup, teardown),
         cmocka_unit_test_setup_teardown(test_periodic_level, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_silent_period, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tiny_period_does_not_spin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_32bit_wrap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fsb, setup, teardown),

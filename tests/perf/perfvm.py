@@ -15,6 +15,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VMDECK = os.environ.get("VMDECK", os.path.join(ROOT, "vmdeck"))
 MEDIA = os.environ.get("MEDIA", os.path.join(ROOT, "images/media"))
+VNCPROBE = os.path.join(ROOT, "build/rel/tests/tools/vncprobe")
 QEMU = shutil.which("qemu-system-x86_64")
 RUNS = int(os.environ.get("RUNS", "3"))
 OUT = os.path.join(ROOT, "build/bench")
@@ -81,23 +82,29 @@ def initrd():
     return path
 
 
-def command(side, *, memory=512, cpus=1, boot=None, disk=None, net=False, extra=()):
-    """How to start the guest with its serial port on standard output. boot: (kernel, initrd, words)."""
+def command(side, *, memory=512, cpus=1, boot=None, disk=None, net=False, vnc=None):
+    """How to start the guest with its serial port on standard output. boot: (kernel, initrd, words); vnc: a
+    port, with the password "benchvnc" in vmdeck."""
     if side == "vmdeck":
         cmd = [VMDECK, "run", "--ephemeral", "--accel", "software", "--memory", "%dMiB" % memory, "--cpus",
-               str(cpus), "--serial", "stdio", "--vnc", "off"]
+               str(cpus), "--serial", "stdio", "--vnc", "127.0.0.1:%d" % vnc if vnc else "off"]
+        if vnc:
+            password = os.path.join(OUT, "vnc.pass")
+            with open(password, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+                f.write("benchvnc\n")
+            cmd += ["--set", "display.vnc.password_file=" + password]
         cmd += ["--disk", disk] if disk else []
         cmd += [] if net else ["--no-net"]
         if boot:
             cmd += ["--kernel", boot[0], "--initrd", boot[1], "--append", boot[2]]
     else:
         cmd = [QEMU, "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(memory), "-smp", str(cpus),
-               "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
+               *(("-vnc", "127.0.0.1:%d" % (vnc - 5900)) if vnc else ("-display", "none")), "-serial", "stdio", "-monitor", "none", "-no-reboot"]
         cmd += ["-drive", "file=%s,if=virtio,format=raw" % disk] if disk else []
         cmd += ["-nic", "user,model=virtio-net-pci"] if net else ["-nic", "none"]
         if boot:
             cmd += ["-kernel", boot[0], "-initrd", boot[1], "-append", boot[2]]
-    return cmd + list(extra)
+    return cmd
 
 
 class Guest:
@@ -170,9 +177,13 @@ class Guest:
 
 
 def results(cmd, limit=600):
-    """{name: value} of a guest's RESULT lines."""
     with Guest(cmd) as g:
         g.expect("GUEST-DONE", limit=limit)
+    return results_of(g)
+
+
+def results_of(g):
+    """{name: value} of a guest's RESULT lines."""
     found = {}
     for line in g.text.decode("latin1").splitlines():
         words = line.split()
@@ -182,6 +193,18 @@ def results(cmd, limit=600):
             at = words.index("RESULT")
             found[words[at + 1]] = float(words[at + 2])
     return found
+
+
+def picture(port):
+    """Width, height and pixels (3 bytes each: red, green, blue) of the screen behind a VNC port, or None."""
+    shot = os.path.join(OUT, "screen.ppm")
+    p = subprocess.run([VNCPROBE, "--ppm", shot, "127.0.0.1:%d" % port], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, env=dict(os.environ, VNC_PASSWORD="benchvnc"))
+    if p.returncode != 0:
+        return None
+    with open(shot, "rb") as f:
+        _, width, height, _, pixels = f.read().split(maxsplit=4)
+    return int(width), int(height), pixels
 
 
 def append(words):
@@ -201,6 +224,7 @@ class Table:
 
     def add(self, side, key, value):
         self.samples.setdefault((side, key), []).append(value)
+        print("%s %s %.3f" % (side, key, value), file=sys.stderr)
 
     def add_all(self, side, found):
         for key, value in found.items():

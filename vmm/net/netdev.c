@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The device's end of the frame socket. A frame that the device cannot take is kept, and reading
- * stops, so that the socket's buffer fills and the other end drops: nothing grows here. */
+ * stops; one that the socket cannot take stays in the device's ring: nothing grows here. */
 #include "vmm/net/netdev.h"
 
 #include <errno.h>
@@ -19,7 +19,10 @@ struct netdev {
     struct loop_event *again; /* the device has room */
     struct loop_fd *watch;
     netdev_rx_fn *rx;
+    netdev_room_fn *room;
     void *opaque;
+    bool full;    /* the device refused a frame: not reading until netdev_resume */
+    bool waiting; /* for room in the socket */
     size_t held; /* length of the frame in buf that the device did not take; 0: none */
     size_t mtu;
     size_t at; /* where the next fragment of that frame begins */
@@ -42,6 +45,22 @@ static bool deliver(struct netdev *nd)
     return true;
 }
 
+static void watch(struct netdev *nd)
+{
+    if (nd->watch)
+        loop_watch_set(nd->watch, (nd->full ? 0 : LOOP_READ) | (nd->waiting ? LOOP_WRITE : 0));
+}
+
+static void tell_room(struct netdev *nd)
+{
+    if (!nd->waiting)
+        return;
+    nd->waiting = false;
+    watch(nd);
+    if (nd->room)
+        nd->room(nd->opaque);
+}
+
 static void pump(struct netdev *nd)
 {
     for (unsigned budget = RX_BUDGET; budget > 0 && nd->rx; budget--) {
@@ -53,31 +72,37 @@ static void pump(struct netdev *nd)
                 if (nd->watch)
                     loop_unwatch(nd->watch);
                 nd->watch = NULL;
+                tell_room(nd); /* for frames that nobody will read */
                 return;
             }
             nd->held = (size_t)n;
         }
         if (!deliver(nd)) {
-            if (nd->watch)
-                loop_watch_set(nd->watch, 0); /* until netdev_resume */
+            nd->full = true;
+            watch(nd);
             return;
         }
         nd->held = 0;
     }
 }
 
-static void on_readable(void *opaque, unsigned events)
+static void on_ready(void *opaque, unsigned events)
 {
-    (void)events;
-    pump(opaque);
+    struct netdev *nd = opaque;
+
+    if (events & (LOOP_WRITE | LOOP_HUP))
+        tell_room(nd);
+    if (events & (LOOP_READ | LOOP_HUP))
+        pump(nd);
 }
 
+/* What a vCPU thread asked for: watches are the loop's business. */
 static void resume(void *opaque)
 {
     struct netdev *nd = opaque;
 
-    if (nd->watch)
-        loop_watch_set(nd->watch, LOOP_READ);
+    nd->full = false;
+    watch(nd);
     pump(nd);
 }
 
@@ -96,25 +121,26 @@ void netdev_close(struct netdev *nd)
 {
     if (!nd)
         return;
-    netdev_set_rx(nd, NULL, NULL);
+    netdev_set_device(nd, NULL, NULL, NULL);
     loop_event_free(nd->again);
     fd_close(&nd->sock);
     x_free(nd);
 }
 
-void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque)
+void netdev_set_device(struct netdev *nd, netdev_rx_fn *rx, netdev_room_fn *room, void *opaque)
 {
     nd->rx = rx;
+    nd->room = room;
     nd->opaque = opaque;
+    nd->waiting = nd->full = false;
     if (rx && !nd->watch)
-        nd->watch = loop_watch(nd->loop, nd->sock, LOOP_READ, on_readable, nd);
+        nd->watch = loop_watch(nd->loop, nd->sock, LOOP_READ, on_ready, nd);
     if (!rx && nd->watch) {
         loop_unwatch(nd->watch);
         nd->watch = NULL;
     }
 }
 
-/* Called on vCPU threads, too: watches are the loop's business. */
 void netdev_resume(struct netdev *nd)
 {
     if (nd->held)
@@ -127,10 +153,17 @@ void netdev_set_mtu(struct netdev *nd, size_t mtu)
     nd->at = 0; /* a frame that was half delivered begins again */
 }
 
-void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt)
+bool netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt)
 {
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = iovcnt};
 
-    if (sendmsg(nd->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        nd->dropped++;
+    if (sendmsg(nd->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        return true;
+    if (errno != EAGAIN && errno != ENOBUFS) {
+        nd->dropped++; /* nobody is there */
+        return true;
+    }
+    nd->waiting = true;
+    loop_event_signal(nd->again);
+    return false;
 }

@@ -25,11 +25,15 @@ typedef bool netdev_rx_fn(void *opaque, const uint8_t *frame, size_t len);
 /* sock becomes the back end's. */
 struct netdev *netdev_open(int sock, struct loop *loop);
 void netdev_close(struct netdev *nd);
-void netdev_set_rx(struct netdev *nd, netdev_rx_fn *rx, void *opaque);
+/* There is room for frames to send again (loop thread, guard held). */
+typedef void netdev_room_fn(void *opaque);
+/* NULL for both when the device goes. */
+void netdev_set_device(struct netdev *nd, netdev_rx_fn *rx, netdev_room_fn *room, void *opaque);
 void netdev_resume(struct netdev *nd);
 /* From now on longer IPv4 packets come in fragments. NET_MTU_PLAIN at first. Machine lock. */
 void netdev_set_mtu(struct netdev *nd, size_t mtu);
-/* Drops the frame (and counts) when the socket is full. Any size to NET_FRAME_MAX. */
-void netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt);
+/* Any size to NET_FRAME_MAX. False: the socket is full, the frame was not taken; room will be
+ * called. */
+bool netdev_tx(struct netdev *nd, const struct iovec *iov, unsigned iovcnt);
 
 #endif

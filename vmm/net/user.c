@@ -23,10 +23,20 @@
 
 #define POLL_MAX_MS 1000
 #define RX_BUDGET   64
+#define WAITING_MAX (1u << 20)     /* the windows of sixteen connections */
 #define FRAME_MAX   (NET_MTU + 18) /* Ethernet header with a VLAN tag */
+
+/* A frame for a guest whose socket is full. */
+struct waiting {
+    struct waiting *next;
+    size_t len;
+    uint8_t data[];
+};
 
 struct user {
     int sock;
+    struct waiting *first, **last;
+    size_t waiting_bytes;
     Slirp *slirp;
     struct clock *clock; /* timers of the stack, on host time */
     struct pollfd *fds;
@@ -42,12 +52,48 @@ struct user_timer {
 
 /* ---- callbacks of the stack ---- */
 
+/* Beyond WAITING_MAX frames are lost, as on a wire. */
+static void keep(struct user *u, const void *frame, size_t len)
+{
+    if (u->waiting_bytes + len > WAITING_MAX)
+        return;
+    struct waiting *w = x_alloc(sizeof(*w) + len);
+    w->next = NULL;
+    w->len = len;
+    memcpy(w->data, frame, len);
+    *u->last = w;
+    u->last = &w->next;
+    u->waiting_bytes += len;
+}
+
+static void drop_first(struct user *u)
+{
+    struct waiting *w = u->first;
+
+    u->first = w->next;
+    if (!u->first)
+        u->last = &u->first;
+    u->waiting_bytes -= w->len;
+    x_free(w);
+}
+
+static void send_waiting(struct user *u)
+{
+    while (u->first) {
+        if (send(u->sock, u->first->data, u->first->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+            errno == EAGAIN)
+            return;
+        drop_first(u);
+    }
+}
+
 static ssize_t send_packet(const void *frame, size_t len, void *opaque)
 {
     struct user *u = opaque;
-    ssize_t n = send(u->sock, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-    return n < 0 ? (ssize_t)len : n; /* the guest is not reading: lost, as on a wire */
+    if (u->first || (send(u->sock, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN))
+        keep(u, frame, len);
+    return (ssize_t)len;
 }
 
 static void guest_error(const char *msg, void *opaque)
@@ -181,10 +227,11 @@ static bool poll_once(struct user *u)
     u->count = 0;
     slirp_pollfds_fill(u->slirp, &timeout, add_poll, u);
     unsigned stack_fds = u->count;
-    add_poll(u->sock, SLIRP_POLL_IN, u);
+    add_poll(u->sock, SLIRP_POLL_IN | (u->first ? SLIRP_POLL_OUT : 0), u);
     int ready = poll(u->fds, u->count, (int)MIN(timeout, (uint32_t)POLL_MAX_MS));
-    bool frames = u->fds[stack_fds].revents;
+    bool frames = u->fds[stack_fds].revents & ~POLLOUT;
 
+    send_waiting(u);
     slirp_pollfds_poll(u->slirp, ready < 0 && errno != EINTR, get_revents, u);
     clock_run(u->clock);
     return !frames || read_frames(u);
@@ -238,6 +285,7 @@ bool net_user_run(const struct net_user_cfg *cfg, int ready, struct err *e)
     bool ok = false;
 
     u->sock = cfg->sock;
+    u->last = &u->first;
     u->clock = clock_new(NULL, NULL, false);
     u->slirp = slirp_new(&c, &callbacks, u);
     if (!u->slirp) {
@@ -256,6 +304,8 @@ bool net_user_run(const struct net_user_cfg *cfg, int ready, struct err *e)
 out:
     if (u->slirp)
         slirp_cleanup(u->slirp);
+    while (u->first)
+        drop_first(u);
     clock_free(u->clock);
     x_free(u->fds);
     x_free(u);

@@ -148,6 +148,16 @@ start:
         CHECK_EQ 0x13, dword [PT], FRAME | 0x27
         inc dword [WINDOW]
         CHECK_EQ 0x14, dword [PT], FRAME | 0x67
+; flags that DIV leaves undefined: no matter which ones PUSHF finds
+        mov ecx, 40
+.divide:
+        xor edx, edx
+        mov eax, [WINDOW]
+        div ecx
+        pushfq
+        pop rax
+        dec ecx
+        jnz .divide
         PTE 1, FRAME | 5
         PF 0x15, P | W, 0x1000, mov [WINDOW + 0x1000], eax
         PTE_HIGH 1, FRAME | 7, 0x80000

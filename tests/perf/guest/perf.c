@@ -6,7 +6,7 @@
  *   up:PORT  MiB/s over TCP to 10.0.2.2:PORT                         down:PORT  from there
  *   rtt:PORT round trips of a byte a second
  *   spin:N   seconds for N processes of a fixed amount of work
- *   wake     worst lateness in ms of a 10 ms timer while spin:N runs behind it (say wake:N)
+ *   wake:N   worst lateness in ms of a 10 ms timer while N such processes run
  *   stay     does nothing until the machine is ended */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -282,8 +282,11 @@ static void do_word(const char *word)
         spin(arg);
     else if (!strcmp(name, "wake"))
         wake(arg);
-    else if (!strcmp(name, "stay"))
+    else if (!strcmp(name, "stay")) {
+        puts("GUEST-STAYS");
+        fflush(stdout);
         pause();
+    }
 }
 
 int main(void)

@@ -368,12 +368,13 @@ static bool agrees_again(struct cpu *c, enum verify_end how, unsigned at)
 bool verify_end(struct cpu *c, enum verify_end how)
 {
     struct verify *v = c->verify;
-    unsigned at = v->block ? verify_index(c, c->s.rip) : 0;
+    unsigned at;
     bool ok;
 
     if (v->phase != VERIFY_RUN)
         return true;
     v->phase = VERIFY_IDLE;
+    at = verify_index(c, c->s.rip);
     if (v->jump)
         jit_set_jump(c, v->jump, NULL);
     save(c, &v->got);

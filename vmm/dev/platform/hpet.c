@@ -34,6 +34,8 @@
 
 /* A period shorter than this is stretched: a guest must not make the host spin. */
 #define MIN_PERIOD_NS 20000
+/* A periodic comparator that moves on without an interrupt is moved this often, and when somebody looks. */
+#define SILENT_NS NS_PER_S
 
 struct hpet_timer_state {
     uint64_t config, comparator, period, fsb;
@@ -49,6 +51,7 @@ struct hpet_state {
 struct hpet_timer {
     struct hpet *hpet;
     unsigned n;
+    bool silent; /* the comparator may be behind the counter, by about SILENT_NS */
     struct timer timer;
 };
 
@@ -120,25 +123,63 @@ static void clear_status(struct hpet *h, uint64_t bits)
 
 /* ---- comparators ---- */
 
+static uint64_t clip(const struct hpet_timer_state *t, uint64_t ticks)
+{
+    return narrow(t) ? (uint32_t)ticks : ticks;
+}
+
+/* A comparator that the counter reached moves behind it; periods missed are not made up for. */
+static void next_period(struct hpet *h, struct hpet_timer_state *t)
+{
+    uint64_t step = MAX(t->period, (uint64_t)MIN_PERIOD_NS / TICK_NS);
+    uint64_t late = clip(t, counter(h) - t->comparator);
+
+    t->comparator = clip(t, t->comparator + (late / step + 1) * step);
+}
+
+/* Before anybody looks at the comparator, or it is to interrupt again. */
+static void catch_up(struct hpet *h, unsigned n)
+{
+    struct hpet_timer_state *t = &h->s.timer[n];
+
+    if (!h->timers[n].silent)
+        return;
+    uint64_t late = counter(h) - t->comparator;
+    if (narrow(t) ? (int32_t)late >= 0 : (int64_t)late >= 0)
+        next_period(h, t);
+}
+
+/* How much later than the next match the timer may fire, for nothing happens at the ones between. */
+static uint64_t silence(const struct hpet_timer_state *t, uint64_t ahead)
+{
+    const uint64_t most = SILENT_NS / TICK_NS;
+
+    if ((t->config & (T_ENABLE | T_LEVEL)) || !(t->config & T_PERIODIC) || !t->period || t->period > most ||
+        ahead > t->period)
+        return 0;
+    return most / t->period * t->period;
+}
+
 static void schedule(struct hpet *h, unsigned n)
 {
     const struct hpet_timer_state *t = &h->s.timer[n];
     struct timer *timer = &h->timers[n].timer;
 
+    h->timers[n].silent = false;
     if (!enabled(h)) {
         timer_cancel(timer);
         return;
     }
-    uint64_t ahead = t->comparator - counter(h);
-    if (narrow(t))
-        ahead = (uint32_t)ahead;
+    uint64_t ahead = clip(t, t->comparator - counter(h));
     if (ahead == 0) /* equal now: the match was, the next is a full turn away */
         ahead = narrow(t) ? UINT64_C(1) << 32 : UINT64_MAX;
     if (ahead > INT64_MAX / TICK_NS / 2) { /* centuries */
         timer_cancel(timer);
         return;
     }
-    timer_arm(timer, clock_now(h->dev.env->clock) + (int64_t)(ahead * TICK_NS));
+    uint64_t more = silence(t, ahead);
+    h->timers[n].silent = more > 0;
+    timer_arm(timer, clock_now(h->dev.env->clock) + (int64_t)((ahead + more) * TICK_NS));
 }
 
 static void on_timer(void *opaque)
@@ -147,15 +188,10 @@ static void on_timer(void *opaque)
     struct hpet *h = ht->hpet;
     struct hpet_timer_state *t = &h->s.timer[ht->n];
 
-    if ((t->config & T_PERIODIC) && t->period) {
-        uint64_t step = MAX(t->period, (uint64_t)MIN_PERIOD_NS / TICK_NS);
-        uint64_t late = counter(h) - t->comparator;
-        if (narrow(t))
-            late = (uint32_t)late;
-        t->comparator += (late / step + 1) * step; /* periods missed are not made up for */
-        if (narrow(t))
-            t->comparator = (uint32_t)t->comparator;
-    }
+    if (ht->silent)
+        catch_up(h, ht->n);
+    else if ((t->config & T_PERIODIC) && t->period)
+        next_period(h, t);
     interrupt(h, ht->n);
     schedule(h, ht->n);
 }
@@ -164,6 +200,7 @@ static void write_comparator(struct hpet *h, unsigned n, uint64_t v, uint64_t ma
 {
     struct hpet_timer_state *t = &h->s.timer[n];
 
+    catch_up(h, n);
     if (narrow(t)) {
         v = (uint32_t)v;
         mask &= UINT32_MAX;
@@ -182,6 +219,7 @@ static void write_timer_config(struct hpet *h, unsigned n, uint64_t v)
 {
     struct hpet_timer_state *t = &h->s.timer[n];
 
+    catch_up(h, n);
     if ((h->s.status & BIT64(n)) && !(v & T_LEVEL))
         clear_status(h, BIT64(n));
     t->config = T_CAPS | (v & T_WRITABLE);
@@ -206,6 +244,8 @@ static void write_config(struct hpet *h, uint64_t v)
 {
     uint64_t old = h->s.config;
 
+    for (unsigned n = 0; n < TIMERS; n++)
+        catch_up(h, n);
     v &= CONFIG_ENABLE | CONFIG_LEGACY;
     if (old & ~v & CONFIG_ENABLE) /* halted: keeps its value */
         h->s.counter = counter(h);
@@ -245,7 +285,10 @@ static uint64_t reg_read(struct hpet *h, uint64_t offset)
     case REG_COUNTER: return counter(h);
     default: break;
     }
-    const uint64_t *r = is_timer(offset) ? timer_reg(h, offset) : NULL;
+    if (!is_timer(offset))
+        return 0;
+    catch_up(h, (unsigned)(offset - REG_TIMER0) / 0x20);
+    const uint64_t *r = timer_reg(h, offset);
     return r ? *r : 0;
 }
 
@@ -258,6 +301,8 @@ static void reg_write(struct hpet *h, uint64_t offset, uint64_t v, uint64_t mask
     case REG_CONFIG: write_config(h, merged); return;
     case REG_STATUS: clear_status(h, v & mask); return;
     case REG_COUNTER:
+        for (unsigned i = 0; i < TIMERS; i++)
+            catch_up(h, i);
         if (enabled(h)) /* undefined by the specification: taken as it comes */
             h->s.start = clock_now(h->dev.env->clock);
         h->s.counter = merged;
@@ -357,6 +402,7 @@ static void hpet_reset(struct dev *d)
     for (unsigned n = 0; n < TIMERS; n++) {
         h->s.timer[n].config = T_CAPS;
         h->s.timer[n].comparator = UINT64_MAX;
+        h->timers[n].silent = false;
         timer_cancel(&h->timers[n].timer);
     }
     drive_replaced(h);

@@ -107,16 +107,17 @@ static bool receive(void *opaque, const uint8_t *frame, size_t len)
 }
 
 /* The driver left a checksum to the hardware: it is completed in a copy. */
-static void send_summed(struct virtio_net *n, const uint8_t *header, size_t len)
+static bool send_summed(struct virtio_net *n, const uint8_t *header, size_t len)
 {
     size_t start = ld_le16(header + H_CSUM_START), offset = ld_le16(header + H_CSUM_OFFSET);
 
     virtio_read_out(&n->chain, HEADER_SIZE, n->frame, len);
-    if (net_checksum_complete(n->frame, len, start, offset))
-        netdev_tx(n->netdev, &(struct iovec){n->frame, len}, 1);
+    return !net_checksum_complete(n->frame, len, start, offset) ||
+           netdev_tx(n->netdev, &(struct iovec){n->frame, len}, 1);
 }
 
-static void send_frame(struct virtio_net *n)
+/* False: the network has no room. What is no frame is done with. */
+static bool send_frame(struct virtio_net *n)
 {
     const struct virtio_chain *c = &n->chain;
     struct iovec iov[VIRTIO_QUEUE_SIZE];
@@ -125,12 +126,10 @@ static void send_frame(struct virtio_net *n)
     unsigned count = 0;
 
     if (!n->netdev || c->out_len <= HEADER_SIZE || c->out_len - HEADER_SIZE > NET_FRAME_MAX)
-        return;
+        return true;
     virtio_read_out(c, 0, header, HEADER_SIZE);
-    if ((header[0] & H_NEEDS_CSUM) && virtio_has_feature(&n->v, F_CSUM)) {
-        send_summed(n, header, c->out_len - HEADER_SIZE);
-        return;
-    }
+    if ((header[0] & H_NEEDS_CSUM) && virtio_has_feature(&n->v, F_CSUM))
+        return send_summed(n, header, c->out_len - HEADER_SIZE);
     for (unsigned i = 0; i < c->out_count; i++) {
         if (skip >= c->iov[i].iov_len) {
             skip -= c->iov[i].iov_len;
@@ -139,7 +138,7 @@ static void send_frame(struct virtio_net *n)
         iov[count++] = (struct iovec){(char *)c->iov[i].iov_base + skip, c->iov[i].iov_len - skip};
         skip = 0;
     }
-    netdev_tx(n->netdev, iov, count);
+    return netdev_tx(n->netdev, iov, count);
 }
 
 static void transmit(struct virtio_net *n)
@@ -147,7 +146,10 @@ static void transmit(struct virtio_net *n)
     unsigned done = 0;
 
     while (done < TX_BUDGET && virtio_pop(&n->v, TX, &n->chain)) {
-        send_frame(n);
+        if (!send_frame(n)) {
+            virtio_unpop(&n->v, TX); /* goes on with room */
+            break;
+        }
         virtio_push(&n->v, TX, &n->chain, 0);
         done++;
     }
@@ -155,6 +157,11 @@ static void transmit(struct virtio_net *n)
         virtio_signal(&n->v, TX);
     if (done == TX_BUDGET)
         virtio_kick_later(&n->v, TX);
+}
+
+static void room(void *opaque)
+{
+    virtio_queue_kick(&((struct virtio_net *)opaque)->v, TX);
 }
 
 static void notify(struct virtio *v, unsigned q)
@@ -204,7 +211,7 @@ static bool net_realize(struct dev *d, struct err *e)
     if (!virtio_init(&n->v, d, &net_class, e))
         return false;
     if (n->netdev)
-        netdev_set_rx(n->netdev, receive, n);
+        netdev_set_device(n->netdev, receive, room, n);
     return true;
 }
 
@@ -213,7 +220,7 @@ static void net_unrealize(struct dev *d)
     struct virtio_net *n = container_of(d, struct virtio_net, dev);
 
     if (n->netdev)
-        netdev_set_rx(n->netdev, NULL, NULL);
+        netdev_set_device(n->netdev, NULL, NULL, NULL);
     virtio_fini(&n->v);
 }
 
