@@ -200,7 +200,7 @@ static void work(void)
 {
     uint64_t state = 88172645463325252u;
 
-    for (unsigned i = 0; i < 300u * 1000 * 1000; i++)
+    for (unsigned i = 0; i < 1000u * 1000 * 1000; i++)
         next_random(&state);
     __asm__ volatile("" : : "r"(state));
 }
