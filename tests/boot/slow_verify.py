@@ -55,7 +55,7 @@ def boot(home, name):
 
     home.vmdeck("create", name, *args, "--vnc", "off", "--accel", "software")
     home.vmdeck("start", name, "--cpu-verify")
-    wait_until("%s: %s" % (name, goal), arrived, 1800)
+    wait_until("%s: %s" % (name, goal), arrived, 3600)
     if where == "serial":
         with home.serial(name) as console:
             console.expect("vm# ", 60)

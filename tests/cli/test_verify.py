@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """--cpu-verify: a guest passes, a translation that is wrong on purpose is found, shown and stops the VM."""
+import json
 import os
 import re
 import sys
@@ -18,6 +19,17 @@ def passes(home, guest):
         proc.wait(60)
         if proc.returncode != (5 << 1) | 1:
             raise Failure("status %d\n%s" % (proc.returncode, open(home.path("stderr"), encoding="utf-8").read()))
+
+
+def counted(home, guest):
+    home.vmdeck("create", "counted", *guest)
+    home.vmdeck("start", "counted", "--cpu-verify")
+    with case("stats count what was compared"):
+        def compared():
+            v = json.loads(home.vmdeck("stats", "counted", "--json").stdout)["vm"]["stats"]["vcpus"][0]["translator"]
+            return v["compared-instructions"] > v["compared"] > 1000
+        wait_until("comparisons", compared, 30)
+    home.vmdeck("kill", "-y", "counted")
 
 
 def wrong(home, guest):
@@ -52,6 +64,7 @@ def main():
         counting_guest(home.path("counter"))
         guest = ["--kernel", home.path("counter"), "--memory", "32MiB", "--vnc", "off", "--no-net"]
         passes(home, guest)
+        counted(home, guest)
         wrong(home, guest)
         refused(home, guest)
 

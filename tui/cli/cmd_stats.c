@@ -49,7 +49,10 @@ static unsigned long long sum(const json_t *cpus, const char *key)
     const json_t *c;
     size_t i;
 
-    json_array_foreach((json_t *)(uintptr_t)cpus, i, c) total += count(c, key);
+    json_array_foreach((json_t *)(uintptr_t)cpus, i, c)
+    {
+        total += count(c, key);
+    }
     return total;
 }
 
@@ -99,6 +102,11 @@ static void put_translator(const json_t *t)
            count(t, "evicted"));
     label("stores to their pages");
     printf("%llu blocks, %llu of them the same afterwards\n", count(t, "overwritten"), count(t, "revived"));
+    if (count(t, "compared")) {
+        label("compared");
+        printf("%llu instructions in %llu segments, %llu of them again\n", count(t, "compared-instructions"),
+               count(t, "compared"), count(t, "compared-again"));
+    }
     label("left translated code");
     json_object_foreach((json_t *)(uintptr_t)exits, kind, v)
     {
@@ -190,10 +198,11 @@ int cmd_stats(const struct cli_args *a, struct err *e)
         return 0;
     }
     put_vm(name, stats);
-    if (each)
-        json_array_foreach(json_object_get(stats, "vcpus"), i, c) {
+    json_array_foreach(json_object_get(stats, "vcpus"), i, c)
+    {
+        if (each)
             put_cpu(i, c);
-        }
+    }
     json_decref(stats);
     return 0;
 }

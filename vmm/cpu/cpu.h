@@ -110,6 +110,8 @@ struct cpu_jit_stats {
     uint64_t moved;              /* blocks that serve another address instead of being translated again */
     uint64_t overwritten, revived; /* blocks on pages whose code was stored to; those whose bytes were the same after all */
     uint64_t exits[CPU_JIT_EXITS];
+    /* cpu_tuning.verify: comparisons, how many instructions they spanned, how many had to be made again */
+    uint64_t compared, compared_instructions, compared_again;
 };
 
 /* Counted all the time, by events that are not frequent. */

@@ -34,6 +34,9 @@ static json_t *translator_json(const struct cpu_jit_stats *j)
     put(o, "moved", j->moved);
     put(o, "overwritten", j->overwritten);
     put(o, "revived", j->revived);
+    put(o, "compared", j->compared);
+    put(o, "compared-instructions", j->compared_instructions);
+    put(o, "compared-again", j->compared_again);
     for (unsigned k = 0; k < CPU_JIT_EXITS; k++)
         put(exits, cpu_jit_exit_names[k], j->exits[k]);
     json_object_set_new(o, "exits", exits);

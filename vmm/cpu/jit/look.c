@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "vmm/cpu/jit/jit_priv.h"
+#include "vmm/cpu/jit/verify.h"
 
 /* The last block whose hot or cold code begins at or before host. */
 static const struct jit_block *last_before(const struct jit *j, const uint8_t *host, bool cold)
@@ -56,6 +57,8 @@ void jit_get_stats(const struct cpu *c, struct cpu_jit_stats *out)
     out->blocks_now = j->block_count;
     out->code_used = j->hot + (j->cold - j->hot_end);
     out->code_size = j->size;
+    if (c->verify)
+        verify_get_stats(c->verify, out);
 }
 
 /* ---- perf's map: lines of address, size and name ---- */

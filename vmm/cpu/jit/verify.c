@@ -26,6 +26,13 @@ void verify_free(struct verify *v)
     x_free(v);
 }
 
+void verify_get_stats(const struct verify *v, struct cpu_jit_stats *out)
+{
+    out->compared = v->segments;
+    out->compared_instructions = v->instructions;
+    out->compared_again = v->repeated;
+}
+
 const struct jit_block *verify_block(const struct cpu *c)
 {
     return c->verify->block;

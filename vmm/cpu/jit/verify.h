@@ -44,6 +44,8 @@ struct verify *verify_new(void);
 /* Says in the log how much was compared. */
 void verify_free(struct verify *v);
 
+void verify_get_stats(const struct verify *v, struct cpu_jit_stats *out);
+
 /* In front of instruction number first of the block, whose translation is executed next. */
 void verify_begin(struct cpu *c, const struct jit_block *b, unsigned first);
 enum verify_end {
