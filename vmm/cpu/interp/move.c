@@ -206,20 +206,26 @@ DEFINE_STACK(2)
 DEFINE_STACK(4)
 DEFINE_STACK(8)
 
+/* The stack knows 2, 4 and 8 bytes only. */
+static unsigned stack_index(const struct insn *i)
+{
+    return i->opsize == 8 ? 2 : i->opsize == 4;
+}
+
 insn_fn *sel_push(const struct insn *i)
 {
     static insn_fn *const table[3][3] = {
         {push_r2, push_r4, push_r8}, {push_i2, push_i4, push_i8}, {push_m2, push_m4, push_m8}};
     unsigned shape = i->flags & INSN_MEM ? 2 : i->opcode == 0x68 || i->opcode == 0x6a ? 1 : 0;
 
-    return table[shape][size_index(i->opsize) - 1];
+    return table[shape][stack_index(i)];
 }
 
 insn_fn *sel_pop(const struct insn *i)
 {
     static insn_fn *const table[2][3] = {{pop_r2, pop_r4, pop_r8}, {pop_m2, pop_m4, pop_m8}};
 
-    return table[!!(i->flags & INSN_MEM)][size_index(i->opsize) - 1];
+    return table[!!(i->flags & INSN_MEM)][stack_index(i)];
 }
 
 void op_pusha(struct cpu *c, const struct insn *i)
