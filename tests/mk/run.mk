@@ -10,6 +10,7 @@ images/media/linux/vmlinuz:
 	images/fetch.sh linux busybox
 
 images/media/demo-initramfs.gz: images/initramfs.sh | images/media/linux/vmlinuz
+	images/fetch.sh busybox
 	images/initramfs.sh $@ images/media/linux images/media/busybox
 
 images/media/demo-initramfs-i386.gz: images/initramfs.sh
